@@ -126,3 +126,132 @@ class Grid:
             for axis, start, stop in zip(self.axes, box[:dims], box[dims:], strict=True)
         ]
         return tuple(first for first, _ in ranges) + tuple(last for _, last in ranges)
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """How one layer sweeps over one axis of its input: the numbers of a convolution or a pool."""
+
+    kernel: int
+    stride: int = 1
+    padding: tuple[int, int] = (0, 0)
+    dilation: int = 1
+    ceil_mode: bool = False
+
+    @property
+    def extent(self) -> int:
+        """Input cells from the first to the last tap, both counted."""
+        return self.dilation * (self.kernel - 1) + 1
+
+    @property
+    def pads(self) -> bool:
+        """Whether it adds cells before or after its input."""
+        return self.padding != (0, 0)
+
+    def gain(self) -> int:
+        """`g` such that `n` input cells give `(n + g) // stride` output cells, for every `n`.
+
+        Ceil mode counts a last window that hangs over the end, unless it would begin beyond the
+        input and its leading padding (the rule of `torch.nn.MaxPool2d`); both bounds divide by
+        the same stride, so the smaller numerator wins.
+        """
+        before, after = self.padding
+        floor = before + after - self.extent + self.stride
+        if not self.ceil_mode:
+            return floor
+        return min(floor + self.stride - 1, before + self.stride - 1)
+
+    def count(self, cells: int) -> int:
+        """Output cells for `cells` input cells."""
+        return (cells + self.gain()) // self.stride
+
+    def overhang(self, cells: int) -> int:
+        """Cells that the last window reaches beyond the padded input (ceil mode only)."""
+        end = (self.count(cells) - 1) * self.stride + self.extent
+        return max(0, end - cells - sum(self.padding))
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One axis of a feature map: what it is in the classifier, and where its cells lie in an image.
+
+    Nested floor divisions collapse, `floor(floor(x / m) / n) = floor(x / (m n))`, so however many
+    layers lie above it, the number of cells on an image of `n` px is exactly
+    `(n + slack) // stride`.
+
+    Attributes:
+        size: cells in the classifier, at its window.
+        stride: px between neighbouring cells of the FCN.
+        slack: see above, px.
+        start: px where the first cell's receptive field begins; negative inside padding.
+        field: receptive field of a cell, px.
+        dilation: FCN cells from one cell to the next of the classifier (1 unless a stride was
+            turned into dilation).
+        collapsed: the cell stands for the whole window; its FCN neighbours are other windows.
+    """
+
+    size: int
+    stride: int = 1
+    slack: int = 0
+    start: int = 0
+    field: int = 1
+    dilation: int = 1
+    collapsed: bool = False
+
+    @property
+    def end(self) -> int:
+        """Px where the first cell's receptive field ends."""
+        return self.start + self.field
+
+    @property
+    def span(self) -> int:
+        """FCN cells from the first to the last cell of one window, both counted."""
+        return (self.size - 1) * self.dilation + 1
+
+    def count(self, pixels: int) -> int:
+        """FCN cells on an image of `pixels` px."""
+        return (pixels + self.slack) // self.stride
+
+    def inner(self, sweep: Sweep, *, keep: int | None = None) -> Sweep:
+        """The sweep the FCN makes where the classifier makes `sweep`.
+
+        `keep` is the part of the stride that still steps; the rest becomes dilation of whatever
+        follows (à-trous). The layer itself keeps the dilation its input asks for.
+        """
+        before, after = sweep.padding
+        return Sweep(
+            sweep.kernel,
+            sweep.stride * self.dilation if keep is None else keep,
+            (before * self.dilation, after * self.dilation),
+            sweep.dilation * self.dilation,
+            sweep.ceil_mode,
+        )
+
+    def swept(self, sweep: Sweep, *, keep: int | None = None, collapse: bool = False) -> Axis:
+        """This axis after a layer sweeps over it, `keep` as in `inner`.
+
+        With `collapse` the one output cell stands for the whole window.
+        """
+        inner = self.inner(sweep, keep=keep)
+        return Axis(
+            size=sweep.count(self.size),
+            stride=self.stride * inner.stride,
+            slack=self.slack + self.stride * inner.gain(),
+            start=self.start - inner.padding[0] * self.stride,
+            field=self.field + (inner.extent - 1) * self.stride,
+            dilation=1 if collapse else sweep.stride * self.dilation // inner.stride,
+            collapsed=collapse or self.collapsed,
+        )
+
+    def joined(self, other: Axis) -> Axis:
+        """The axis of two branches that meet: what either sees, as many cells as both have."""
+        start = min(self.start, other.start)
+        return Axis(
+            self.size,
+            self.stride,
+            min(self.slack, other.slack),
+            start,
+            max(self.end, other.end) - start,
+            self.dilation,
+            self.collapsed,
+        )

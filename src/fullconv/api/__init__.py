@@ -1,0 +1,1 @@
+"""The one door: read, plan, apply, verify; and the slow reference."""

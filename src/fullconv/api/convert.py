@@ -1,0 +1,69 @@
+"""From a classifier to its FCN."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from fullconv.errors import UsageError
+from fullconv.hosts.torch_fx.fcn import FCN
+from fullconv.hosts.torch_fx.read import read
+from fullconv.hosts.torch_fx.write import apply
+from fullconv.surgery.plan import Plan
+from fullconv.surgery.planner import make_plan
+
+CONTEXTS = ("window", "image")
+
+Size = int | tuple[int, ...]
+
+
+def convert(
+    model: nn.Module,
+    window: Size = 224,
+    *,
+    stride: Size | None = None,
+    context: str = "window",
+    example: torch.Tensor | None = None,
+) -> FCN:
+    """The fully convolutional network that computes `model` at every window of an image.
+
+    Args:
+        model: a CNN classifier, `(N, C, *window)` to `(N, K)`. It stays as it is.
+        window: its input size in px; one number for all axes, or one per axis.
+        stride: px between neighbouring windows of the map; the native one by default.
+        context: what ops that look at the whole map see in an image larger than the window.
+        example: an input `(N, C, *space)`, needed only where the number of channels or axes
+            cannot be found from the convolutions.
+
+    Returns:
+        An `nn.Module` in inference mode, `(N, C, *space)` to `(N, K, *cells)`, that shares its
+        parameters with `model`: converting copies no weights.
+
+    Raises:
+        RefusedError: the network cannot be converted exactly; every place is named.
+        UsageError: an argument does not fit the network.
+    """
+    _check_context(context)
+    reading = read(model, window, example)
+    return apply(make_plan(reading.blueprint, stride=stride), reading)
+
+
+def plan(
+    model: nn.Module,
+    window: Size = 224,
+    *,
+    stride: Size | None = None,
+    context: str = "window",
+    example: torch.Tensor | None = None,
+) -> Plan:
+    """The edits `convert` would make, without making them. Arguments and errors as there.
+
+    Needs shapes only: a model on the meta device will do.
+    """
+    _check_context(context)
+    return make_plan(read(model, window, example).blueprint, stride=stride)
+
+
+def _check_context(context: str) -> None:
+    if context not in CONTEXTS:
+        raise UsageError(f"context={context!r} must be one of {', '.join(map(repr, CONTEXTS))}.")

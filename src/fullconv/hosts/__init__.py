@@ -1,0 +1,1 @@
+"""Host networks: readers translate them into blueprints, writers carry plans out on them."""

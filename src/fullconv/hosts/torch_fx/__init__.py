@@ -1,0 +1,1 @@
+"""The PyTorch host: torch.fx reads classifiers and carries plans out."""

@@ -1,0 +1,124 @@
+"""The fully convolutional network: an `nn.Module` that maps images of any size."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from fullconv.errors import FullconvError, InputError, RefusedError
+from fullconv.geometry import Grid
+from fullconv.hosts.torch_fx.runtime import conv_weight
+from fullconv.surgery.edits import LinearToConv
+from fullconv.surgery.plan import Plan
+
+
+class FCN(fx.GraphModule):
+    """A classifier made fully convolutional: `(N, C, *space)` to a score map `(N, K, *cells)`.
+
+    It shares its parameters with the classifier (reshaped FC weights are views) until it is moved
+    or cast, which gives it parameters of its own. Parameter names are the classifier's.
+    `fcn.code` shows what it computes; `fcn.plan` how it came about.
+
+    Raises InputError when called with an image smaller than the window, or of another shape.
+    """
+
+    def __init__(self, tree: nn.Module, graph: fx.Graph, plan: Plan, views: dict[str, LinearToConv]):
+        """`tree` holds the parameters, `views` tells which weights were a linear layer's."""
+        for name in (*tree._modules, *tree._parameters, *tree._buffers):
+            if hasattr(FCN, name):
+                raise RefusedError(
+                    f"the network has a member called {name!r}, a name that FCN uses itself.",
+                    hint="Rename it, or wrap the network in an nn.Module that holds it.",
+                )
+        super().__init__(tree, graph, class_name="FCN")
+        # GraphModule takes over what the graph uses; the rest (an auxiliary head, say) stays too,
+        # so that every name of the classifier's state dict is there.
+        for store in ("_modules", "_parameters", "_buffers", "_non_persistent_buffers_set"):
+            self.__dict__[store] = tree.__dict__[store]
+        self.training = tree.training
+        self.meta["plan"], self.meta["views"] = plan, views
+
+    @property
+    def plan(self) -> Plan:
+        """The edits that made it, with what is known of its geometry."""
+        plan: Plan = self.meta["plan"]
+        return plan
+
+    @property
+    def window(self) -> tuple[int, ...]:
+        """Input size of the classifier, px per axis."""
+        return self.plan.window
+
+    @property
+    def stride(self) -> tuple[int, ...]:
+        """Px between the windows of neighbouring cells, per axis."""
+        return self.plan.stride
+
+    @property
+    def receptive_field(self) -> tuple[int, ...]:
+        """Px one cell can see, per axis; with zero padding more than the window."""
+        return self.plan.receptive_field
+
+    def grid(self, size: tuple[int, ...]) -> Grid:
+        """The windows of an image of `size` px. Raises InputError if it is below the window."""
+        return self.plan.grid(tuple(size))
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Load a state dict of the classifier or of the FCN; FC weights are reshaped.
+
+        Raises InputError for an FC weight of another size, and what `nn.Module` raises.
+        """
+        views: dict[str, LinearToConv] = self.meta["views"]
+        state = dict(state_dict)
+        for name, edit in views.items():
+            if name in state and state[name].ndim == 2 != len(edit.taps) + 2:
+                own = self.get_parameter(name)
+                if state[name].numel() != own.numel():
+                    raise InputError(
+                        f"has {state[name].numel()} numbers, the network {own.numel()}.", where=name
+                    )
+                state[name] = conv_weight(state[name], edit.channels, edit.taps, edit.order)
+        return super().load_state_dict(state, strict=strict, assign=assign)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        # Moving or casting must not reach through to the classifier: new parameters, not new data.
+        before = torch.__future__.get_overwrite_module_params_on_conversion()
+        torch.__future__.set_overwrite_module_params_on_conversion(True)
+        try:
+            return super()._apply(fn, recurse)
+        finally:
+            torch.__future__.set_overwrite_module_params_on_conversion(before)
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> FCN:
+        memo = {} if memo is None else memo
+        tree = nn.Module()
+        for store in ("_modules", "_parameters", "_buffers", "_non_persistent_buffers_set"):
+            tree.__dict__[store] = copy.deepcopy(self.__dict__[store], memo)
+        tree.training = self.training
+        twin = FCN(tree, copy_graph(self.graph), self.plan, self.meta["views"])
+        memo[id(self)] = twin
+        return twin
+
+    def __reduce__(self) -> Any:
+        raise FullconvError(
+            "an FCN is not pickled: reading a pickle can run code.",
+            hint="Use fullconv.save(fcn, path) and fullconv.load(path), or save its state_dict().",
+        )
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """The score map `(N, K, *cells)` of `(N, C, *space)`; see `grid` for where cells lie."""
+        scores: Tensor = super().__call__(image)
+        return scores
+
+
+def copy_graph(graph: fx.Graph) -> fx.Graph:
+    """A graph with the same nodes under the same names."""
+    twin = fx.Graph()
+    twin.output(twin.graph_copy(graph, {}))
+    return twin

@@ -1,0 +1,153 @@
+"""From an `nn.Module` to a blueprint."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from fullconv.blueprint import Blueprint, Constant, Identity, Input, Node, Op, Output, Unknown
+from fullconv.errors import RefusedError, UsageError
+from fullconv.geometry import per_axis
+from fullconv.hosts.torch_fx.functions import FUNCTIONS, Operand, operands
+from fullconv.hosts.torch_fx.modules import MODULES
+from fullconv.hosts.torch_fx.tracing import BATCH, Recorder
+
+_CONVOLUTIONS = (nn.modules.conv._ConvNd, nn.modules.conv._ConvTransposeNd)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A classifier that has been read.
+
+    Attributes:
+        model: the classifier itself, untouched.
+        graph: what it computes, as recorded; runs for any batch at the window.
+        constants: tensors that `forward` made or found outside parameters and buffers.
+        blueprint: the same graph in neutral words.
+    """
+
+    model: nn.Module
+    graph: fx.Graph
+    constants: dict[str, torch.Tensor]
+    blueprint: Blueprint
+
+
+def spatial_dims(model: nn.Module, default: int = 2) -> int:
+    """How many spatial axes the network works on: those of its first convolution."""
+    first = next((m for m in model.modules() if isinstance(m, _CONVOLUTIONS)), None)
+    return default if first is None else len(first.kernel_size)
+
+
+def read(
+    model: nn.Module,
+    window: int | tuple[int, ...],
+    example: torch.Tensor | None = None,
+) -> Reading:
+    """Trace a classifier at its window.
+
+    The number of image channels is found by trying those of the network's convolutions; `example`,
+    an input `(N, C, *space)`, settles it where that fails.
+
+    Raises RefusedError if the network cannot be traced, UsageError for a window that has the wrong
+    number of axes.
+    """
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"the model must be a torch.nn.Module, got {type(model).__name__}.")
+    dims = spatial_dims(model) if example is None else example.ndim - 2
+    size = per_axis(window, dims, "window")
+    floats = (p for p in model.parameters() if p.is_floating_point())
+    like = example if example is not None else next(floats, torch.empty(0))
+    refusal: RefusedError | None = None
+    for channels in _channels(model) if example is None else iter([example.shape[1]]):
+        recorder = Recorder(size, channels, like)
+        try:
+            graph = recorder.record(model)
+        except RefusedError as error:
+            refusal = refusal or error
+            continue
+        blueprint = Blueprint(tuple(_nodes(graph, model)), size, channels, BATCH)
+        return Reading(model, graph, recorder.constants, blueprint)
+    assert refusal is not None
+    raise refusal
+
+
+def _channels(model: nn.Module) -> Iterator[int]:
+    """Numbers of image channels to try, likeliest first."""
+    convolutions = [m for m in model.modules() if isinstance(m, _CONVOLUTIONS)]
+    counts = [m.in_channels for m in convolutions] or [3, 1]
+    yield from list(dict.fromkeys(counts))[:4]
+
+
+def _nodes(graph: fx.Graph, model: nn.Module) -> Iterator[Node]:
+    """Every node of the graph in neutral words."""
+    for node in graph.nodes:
+        value = node.meta.get("value")
+        if isinstance(value, int) and node.op != "output":
+            continue  # a number derived from the batch
+        shape = tuple(value.shape) if isinstance(value, torch.Tensor) else ()
+        op, inputs = _op(node, model)
+        yield Node(
+            node.name,
+            op,
+            tuple(operand.name for operand in inputs),
+            shape,
+            node.meta.get("where", node.name),
+            node.meta.get("problem", ""),
+        )
+
+
+def _op(node: fx.Node, model: nn.Module) -> tuple[Op, tuple[Operand, ...]]:
+    args, kwargs = fx.map_arg((node.args, node.kwargs), _operand)
+    if node.op == "placeholder":
+        return Input(), ()
+    if node.op == "get_attr":
+        return Constant(), ()
+    inputs = operands((args, kwargs))
+    if node.op == "output":
+        if len(inputs) != 1 or not isinstance(args[0], Operand):
+            raise RefusedError(
+                f"returns {type(args[0]).__name__} with {len(inputs)} tensors.",
+                where=type(model).__name__,
+                why="A score map needs one answer per window.",
+                hint="Wrap the model so that forward returns its scores only.",
+            )
+        return Output(), inputs
+    if node.op == "call_module":
+        module = model.get_submodule(str(node.target))
+        describe = MODULES.get(type(module))
+        name = f"torch.nn.{type(module).__name__}"
+        if describe is None or not inputs:
+            return Unknown(name), inputs
+        return describe(module, inputs[0].shape), inputs[:1]
+    if node.target is operator.getitem and not inputs[0].shape:
+        return Identity("one of several results"), inputs
+    reader = FUNCTIONS.get(node.target)
+    found = None
+    if reader is not None:
+        try:
+            found = reader(*args, **kwargs)
+        except (TypeError, AttributeError, IndexError, ZeroDivisionError):
+            found = None  # called in a way the reader does not know
+    return found if found is not None else (Unknown(_name(node)), inputs)
+
+
+def _operand(node: fx.Node) -> Any:
+    """A tensor argument as an operand, a number as itself."""
+    value = node.meta["value"]
+    if isinstance(value, torch.Tensor):
+        return Operand(node.name, tuple(value.shape))
+    return value if isinstance(value, int) else Operand(node.name, ())
+
+
+def _name(node: fx.Node) -> str:
+    """The called function as people know it."""
+    if isinstance(node.target, str):
+        return f"Tensor.{node.target}"
+    module = getattr(node.target, "__module__", "") or ""
+    name = getattr(node.target, "__name__", str(node.target))
+    return f"{module}.{name}".lstrip(".").replace("torch._C._nn", "torch.nn.functional")

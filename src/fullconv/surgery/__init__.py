@@ -1,0 +1,1 @@
+"""From blueprint to surgery plan: pure reasoning about shapes, with no tensor in sight."""

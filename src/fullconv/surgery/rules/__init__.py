@@ -1,0 +1,33 @@
+"""The table of rules: what every op does to space, one small file per family."""
+
+from __future__ import annotations
+
+from fullconv.blueprint import Identity, Linear, Permute, Reshape
+from fullconv.surgery.rules import features, joining, pointwise, shapes, sweeping, whole
+from fullconv.surgery.rules.rule import Outcome, Rule, Setting
+
+
+def merge(*tables: dict[type, Rule]) -> dict[type, Rule]:
+    """One table of several; an op in two of them is a mistake."""
+    merged: dict[type, Rule] = {}
+    for table in tables:
+        for op, rule in table.items():
+            if op in merged:
+                raise ValueError(f"two rules for {op.__name__}")
+            merged[op] = rule
+    return merged
+
+
+RULES = merge(
+    sweeping.RULES,
+    whole.RULES,
+    shapes.RULES,
+    features.RULES,
+    joining.RULES,
+    pointwise.RULES,
+)
+
+WAITS_FOR_BINS: frozenset[type] = frozenset({Linear, Reshape, Permute, Identity})
+"""Ops that may see a map whose overlapping bins have not been averaged yet."""
+
+__all__ = ["RULES", "WAITS_FOR_BINS", "Outcome", "Rule", "Setting"]

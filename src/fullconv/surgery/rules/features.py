@@ -1,0 +1,81 @@
+"""Ops along the features of a cell: linear layers, batch norm, softmax."""
+
+from __future__ import annotations
+
+from fullconv.blueprint import BatchNorm, Linear, Node, Softmax
+from fullconv.geometry import Sweep
+from fullconv.surgery.edits import AlongChannels, LinearToConv
+from fullconv.surgery.rules.rule import Outcome, Rule, Setting, refuse
+from fullconv.surgery.rules.shapes import refuse_sizes
+from fullconv.surgery.values import CHANNEL, Map, Value
+
+
+def linear(op: Linear, node: Node, inputs: tuple[Value, ...], setting: Setting) -> Outcome:
+    """A linear layer is a convolution: over the flattened map, or 1×1 over channels.
+
+    See Long, Shelhamer & Darrell 2015, section 3.1, and the CS231n notes on converting FC layers.
+    """
+    (x,) = inputs
+    if not isinstance(x, Map):
+        refuse(node, f"is applied to {x}.")
+    group = x.group(len(x.layout))
+    others = [label for g in x.layout[:-1] for label in g if x.length(label) > 1]
+    covers_space = not others or CHANNEL in others
+    if CHANNEL not in group or (len(group) > 1 and not covers_space):
+        refuse(
+            node,
+            f"is applied along space, to the last axis of a {x}.",
+            why="A fully-connected layer becomes a convolution only along channels, or along all "
+            "of a flattened map.",
+            hint="Flatten the map before it: torch.flatten(x, 1).",
+        )
+    if x.extent(group) != op.in_features:
+        refuse_sizes(node, x, op.in_features, setting)
+    flattened = any(label in group for label in range(1, len(x.axes) + 1))
+    kernel = tuple(
+        axis.size if index in group else 1 for index, axis in enumerate(x.axes, 1)
+    )
+    dilation = tuple(a.dilation if k > 1 else 1 for a, k in zip(x.axes, kernel, strict=True))
+    edit = LinearToConv(x.channels, op.out_features, kernel, dilation, group, x.bins)
+    axes = tuple(
+        axis.swept(Sweep(k), keep=1, collapse=True) if index in group or axis.size == 1 else axis
+        for index, (axis, k) in enumerate(zip(x.axes, kernel, strict=True), 1)
+    )
+    if flattened:
+        why = "a weight for every channel of every cell of the window"
+    else:
+        why = "the same weights at every cell"
+    return Outcome(Map(op.out_features, axes, (*x.layout[:-1], (CHANNEL,))), edit, why)
+
+
+def batch_norm(op: BatchNorm, node: Node, inputs: tuple[Value, ...], setting: Setting) -> Outcome:
+    """Batch norm scales channels; on a vector it becomes the batch norm of a map."""
+    (x,) = inputs
+    if not isinstance(x, Map) or x.group(1) != (CHANNEL,) or x.is_flattened:
+        refuse(
+            node,
+            f"normalises features of a {x} that are not its channels.",
+            why="A scale for every position is tied to the window.",
+            hint="Put the batch norm before the flattening or after the linear layer.",
+        )
+    if x.is_plain:
+        return Outcome(x)
+    return Outcome(x, AlongChannels(len(x.axes)), "a vector's entries are a map's channels")
+
+
+def softmax(op: Softmax, node: Node, inputs: tuple[Value, ...], setting: Setting) -> Outcome:
+    """Softmax over classes, at every cell."""
+    (x,) = inputs
+    if not isinstance(x, Map) or x.group(op.axis) != (CHANNEL,):
+        refuse(
+            node,
+            f"{op.name} over space, along axis {op.axis} of a {x}.",
+            why="Weights that sum to one over the positions of the map are attention: every window "
+            "would need its own.",
+        )
+    if x.is_plain:
+        return Outcome(x)
+    return Outcome(x, AlongChannels(len(x.axes)), "a vector's entries are a map's channels")
+
+
+RULES: dict[type, Rule] = {Linear: linear, BatchNorm: batch_norm, Softmax: softmax}

@@ -1,0 +1,76 @@
+"""What a rule gets and what it returns.
+
+A rule is a pure function `rule(op, node, inputs, setting) -> Outcome`. It gets an op, the node for
+names and shapes, what is known of the inputs, and the setting of the walk. It returns what is
+known of the result and the edit it wants, or raises RefusedError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from fullconv.blueprint import Node
+from fullconv.errors import RefusedError
+from fullconv.geometry import Axis, Sweep
+from fullconv.surgery.edits import Edit
+from fullconv.surgery.values import Map, Value
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What holds for the whole walk.
+
+    Attributes:
+        stride: the stride wanted, px per axis; None while the native one is being found.
+        last: names of the nodes after which nothing looks at neighbouring cells any more.
+        window: the classifier's input size, for messages.
+    """
+
+    stride: tuple[int, ...] | None
+    last: frozenset[str]
+    window: tuple[int, ...]
+
+    def keep(self, index: int, axis: Axis, sweep: Sweep) -> int:
+        """The part of a layer's stride that may still step without overshooting the stride."""
+        steps = sweep.stride * axis.dilation
+        if self.stride is None:
+            return sweep.stride if axis.dilation == 1 else 1
+        wanted = self.stride[index]
+        fits = (g for g in range(steps, 0, -1) if steps % g == 0 and wanted % (axis.stride * g) == 0)
+        return next(fits, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a rule found: the result, the edit (None keeps the node), the reason for the edit.
+
+    `pads` tells that cells at the rim see something that is not image (zero padding, or a pool
+    that hangs over the end): there a crop and the map differ.
+    """
+
+    value: Value
+    edit: Edit | None = None
+    why: str = ""
+    pads: bool = False
+
+
+Rule = Callable[[Any, Node, tuple[Value, ...], Setting], Outcome]
+
+
+def refuse(node: Node, what: str, *, why: str = "", hint: str = "") -> NoReturn:
+    """Raise the refusal of one node."""
+    raise RefusedError(what, where=node.where, why=why, hint=hint)
+
+
+def plain_map(node: Node, value: Value) -> Map:
+    """`value` as an ordinary `(N, C, *axes)` map, or a refusal."""
+    if isinstance(value, Map) and value.is_plain:
+        return value
+    refuse(
+        node,
+        f"works on neighbouring cells, but its input is {value}, reshaped or reordered before.",
+        why="Where its cells lie in the image is no longer known.",
+        hint="Keep feature maps as (N, C, *space) up to here.",
+    )
