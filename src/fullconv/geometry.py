@@ -7,9 +7,11 @@ list the starts of all axes and then the stops: `(top, left, bottom, right)` in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import product
+from math import prod
 
 from fullconv.errors import InputError, UsageError
 
@@ -98,6 +100,14 @@ class Grid:
     def shape(self) -> tuple[int, ...]:
         """Cells per axis: `(rows, cols)` in two dimensions."""
         return tuple(axis.count for axis in self.axes)
+
+    def __iter__(self) -> Iterator[tuple[int, ...]]:
+        """All cells, last axis fastest."""
+        return product(*(range(count) for count in self.shape))
+
+    def __len__(self) -> int:
+        """How many cells there are."""
+        return prod(self.shape)
 
     def box(self, *cell: int) -> Box:
         """The window of a cell in px, half-open: `box(row, col)` is `(top, left, bottom, right)`.

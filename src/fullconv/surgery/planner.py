@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fullconv.blueprint import (
+    AdaptivePool,
     Blueprint,
     Constant,
     Convolution,
@@ -12,6 +13,7 @@ from fullconv.blueprint import (
     Node,
     Output,
     Pool,
+    Reduce,
     Refused,
     Softmax,
     Unknown,
@@ -178,7 +180,9 @@ def _cuts(blueprint: Blueprint, walk: _Walk) -> tuple[Cut, ...]:
     cuts: dict[str, Cut] = {}
     head: set[str] = set()
     for node in blueprint.nodes:
-        if _in_head(walk.values[node.name]) or any(name in head for name in node.inputs):
+        # An adaptive pool that does nothing at the window would pool a larger image.
+        begins = isinstance(node.op, AdaptivePool | Reduce) or _in_head(walk.values[node.name])
+        if begins or any(name in head for name in node.inputs):
             head.add(node.name)
     for node in blueprint.nodes:
         for name in node.inputs if node.name in head else ():

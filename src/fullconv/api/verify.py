@@ -1,0 +1,235 @@
+"""The certificate: measured proof that an FCN equals its classifier, and where it does not."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fullconv.api.head import head_over_body
+from fullconv.api.sliding import score_cells
+from fullconv.errors import InputError
+from fullconv.geometry import times
+from fullconv.hosts.torch_fx.fcn import FCN
+from fullconv.hosts.torch_fx.read import read
+from fullconv.tables import table
+
+TOLERANCE = 1e-10
+"""Largest difference, relative to the largest score, that still counts as equal in float64."""
+
+CELLS = 64
+"""Windows compared with crops, at most, per image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What was measured, in float64. Differences are relative to the largest score.
+
+    Attributes:
+        native: largest difference at the window: one image, one cell (promise 1).
+        head: largest difference between the map on a larger image and the classifier's own head
+            slid over its own body's feature map (promise 3).
+        windows: largest difference between cells and their crops (promise 2).
+        windows_mean: mean difference between cells and their crops.
+        top1: share of those cells whose highest class is the crop's.
+        cells: how many cells were compared with crops.
+        images: sizes of the images they came from; `noise` tells they were random.
+        noise: whether the images were random numbers, for want of real ones.
+        padded: nodes that see something that is not image at a window's rim.
+        window, stride: of the FCN, px per axis.
+        tolerance: what counts as equal.
+    """
+
+    native: float
+    head: float
+    windows: float
+    windows_mean: float
+    top1: float
+    cells: int
+    images: tuple[tuple[int, ...], ...]
+    noise: bool
+    padded: tuple[str, ...]
+    window: tuple[int, ...]
+    stride: tuple[int, ...]
+    tolerance: float = TOLERANCE
+
+    @property
+    def exact(self) -> bool:
+        """Whether every cell must equal the classifier on its crop: nothing in it pads."""
+        return not self.padded
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything that must be equal was measured equal."""
+        must = [self.native, self.head, *([self.windows] if self.exact else [])]
+        return all(difference <= self.tolerance for difference in must)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All figures as JSON-serialisable values."""
+        return {"ok": self.ok, "exact": self.exact, **asdict(self)}
+
+    def __str__(self) -> str:
+        def verdict(difference: float) -> str:
+            return "equal" if difference <= self.tolerance else "DIFFERENT"
+
+        kind = "random image" if self.noise else "image"
+        seen = ", ".join(f"{times(size)}" for size in self.images)
+        seen = f"{self.cells} windows of {len(self.images)} {kind}{'s' * (len(self.images) > 1)}"
+        if self.exact:
+            crops = verdict(self.windows)
+            why = "Nothing in the network pads: every cell equals its crop, on any image."
+        else:
+            crops = f"same top class in {self.top1:.1%}"
+            why = (
+                f"The network pads ({len(self.padded)} layers): a crop sees a border where the map "
+                "sees the picture around it, so cells and crops differ. At the window, and head "
+                "over body, the FCN is exact."
+            )
+        rows = [
+            ("at the window", f"{self.native:.1e}", verdict(self.native)),
+            ("classifier's head slid over its body", f"{self.head:.1e}", verdict(self.head)),
+            (f"crops, {seen}", f"{self.windows:.1e}", crops),
+        ]
+        head = ("compared with the classifier", "difference", "")
+        state = "proven" if self.ok else "NOT EQUAL"
+        window = f"window {times(self.window)}, stride {times(self.stride)}"
+        return f"{table(head, rows)}\n{state} ({window}, float64). {why}\n"
+
+
+def verify(
+    model: nn.Module,
+    fcn: FCN,
+    images: Tensor | Sequence[Tensor] | None = None,
+    *,
+    cells: int = CELLS,
+    seed: int = 0,
+) -> Certificate:
+    """Measure whether `fcn` equals `model`.
+
+    Both are copied to float64 and left as they were. Nothing is assumed: parameters may have been
+    changed or loaded since the conversion.
+
+    Args:
+        model: the classifier.
+        fcn: its FCN.
+        images: real images `(C, *space)` or `(N, C, *space)`, prepared as the model wants them; a
+            random one is used without.
+        cells: how many windows per image are compared with crops at most, spread evenly.
+        seed: of the random images.
+
+    Raises InputError for images that are too small or have the wrong shape.
+    """
+    plan = fcn.plan
+    exact_model, exact_fcn = copy.deepcopy(model).double(), copy.deepcopy(fcn).double()
+    exact_model.eval()
+    exact_fcn.eval()
+    device = next((p.device for p in exact_model.parameters()), torch.device("cpu"))
+    draw = torch.Generator().manual_seed(seed)
+
+    def random(*size: int) -> Tensor:
+        return torch.randn(1, plan.channels, *size, generator=draw, dtype=torch.float64).to(device)
+
+    larger = [w + 2 * s for w, s in zip(plan.window, plan.stride, strict=True)]
+    pictures = [random(*larger)] if images is None else _batches(images, plan.channels, len(larger))
+    with torch.no_grad():
+        x = torch.cat([random(*plan.window), random(*plan.window)])
+        native = _Differences()
+        native.add(exact_fcn(x).flatten(1), exact_model(x).reshape(2, -1))
+        reading = read(exact_model, plan.window, x)
+        head = _Differences()
+        wide = random(*larger)
+        head.add(exact_fcn(wide), head_over_body(reading, plan, wide))
+        crops = _Differences()
+        for picture in pictures:
+            _compare_crops(exact_model, exact_fcn, picture.to(device).double(), cells, crops)
+    return Certificate(
+        native=native.largest,
+        head=head.largest,
+        windows=crops.largest,
+        windows_mean=crops.mean,
+        top1=crops.agreement,
+        cells=crops.vectors,
+        images=tuple(tuple(picture.shape[2:]) for picture in pictures),
+        noise=images is None,
+        padded=plan.padded,
+        window=plan.window,
+        stride=plan.stride,
+    )
+
+
+class _Differences:
+    """Differences between two sets of score vectors, gathered as they come."""
+
+    def __init__(self) -> None:
+        self._largest = self._total = self._scale = 0.0
+        self._numbers = self._agreed = self.vectors = 0
+
+    def add(self, ours: Tensor, theirs: Tensor) -> None:
+        """Compare `(N, K, ...)` with its reference of the same shape."""
+        if ours.shape[:2] != theirs.shape[:2]:
+            raise InputError(
+                f"the FCN gives {ours.shape[1]} scores, the model {theirs.shape[1]}: they do not "
+                "belong together."
+            )
+        ours, theirs = ours.reshape(*theirs.shape), theirs
+        gap = (ours - theirs).abs()
+        self._largest = max(self._largest, _number(gap.max()))
+        self._scale = max(self._scale, _number(theirs.abs().max()))
+        self._total += float(gap.sum())
+        self._numbers += gap.numel()
+        same = ours.argmax(1) == theirs.argmax(1)
+        self._agreed += int(same.sum())
+        self.vectors += same.numel()
+
+    @property
+    def largest(self) -> float:
+        """The largest difference, relative to the largest score of the reference."""
+        return self._largest / (self._scale or 1.0)
+
+    @property
+    def mean(self) -> float:
+        """The mean difference, likewise."""
+        return self._total / max(1, self._numbers) / (self._scale or 1.0)
+
+    @property
+    def agreement(self) -> float:
+        """The share of vectors with the same highest entry."""
+        return self._agreed / max(1, self.vectors)
+
+
+def _number(x: Tensor) -> float:
+    """A figure that compares as it should: NaN is as different as can be."""
+    value = float(x)
+    return float("inf") if value != value else value
+
+
+def _batches(images: Tensor | Sequence[Tensor], channels: int, dims: int) -> list[Tensor]:
+    """Images as a list of `(N, C, *space)`."""
+    listed = [images] if isinstance(images, Tensor) else list(images)
+    batches = [image[None] if image.ndim == dims + 1 else image for image in listed]
+    for image in batches:
+        if image.ndim != dims + 2 or image.shape[1] != channels:
+            raise InputError(
+                f"an image of shape {tuple(image.shape)} does not fit a network of {channels} "
+                f"channels and {dims} spatial axes."
+            )
+    return batches
+
+
+def _compare_crops(
+    model: nn.Module, fcn: FCN, batch: Tensor, cells: int, differences: _Differences
+) -> None:
+    """Add the differences between cells and crops of a batch, on evenly spread cells."""
+    grid = fcn.grid(tuple(batch.shape[2:]))
+    every = list(grid)
+    last = len(every) - 1
+    few = len(every) <= cells
+    picked = every if few else [every[i * last // (cells - 1)] for i in range(cells)]
+    maps = fcn(batch)  # (N, K, *cells)
+    for scores, image in zip(maps, batch, strict=True):
+        ours = torch.stack([scores[(slice(None), *cell)] for cell in picked])  # (cells, K)
+        differences.add(ours, score_cells(model, image, grid, picked))
