@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,6 +17,22 @@ from fullconv.surgery.edits import LinearToConv
 from fullconv.surgery.plan import Plan
 
 
+@dataclass(frozen=True, slots=True)
+class About:
+    """Where a classifier came from and how its images are prepared; saved with the FCN.
+
+    Attributes:
+        form: the MODEL word it was loaded from.
+        classes: one name per score, or None.
+        mean, std: of pixels scaled to 0..1, one number per channel or a single one for all.
+    """
+
+    form: str = ""
+    classes: tuple[str, ...] | None = None
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+
 class FCN(fx.GraphModule):
     """A classifier made fully convolutional: `(N, C, *space)` to a score map `(N, K, *cells)`.
 
@@ -26,8 +43,8 @@ class FCN(fx.GraphModule):
     Raises InputError when called with an image smaller than the window, or of another shape.
     """
 
-    def __init__(self, tree: nn.Module, graph: fx.Graph, plan: Plan, views: dict[str, LinearToConv]):
-        """`tree` holds the parameters, `views` tells which weights were a linear layer's."""
+    def __init__(self, tree: nn.Module, graph: fx.Graph, plan: Plan) -> None:
+        """A network over the parameters of `tree`."""
         for name in (*tree._modules, *tree._parameters, *tree._buffers):
             if hasattr(FCN, name):
                 raise RefusedError(
@@ -40,13 +57,23 @@ class FCN(fx.GraphModule):
         for store in ("_modules", "_parameters", "_buffers", "_non_persistent_buffers_set"):
             self.__dict__[store] = tree.__dict__[store]
         self.training = tree.training
-        self.meta["plan"], self.meta["views"] = plan, views
+        self.meta["plan"], self.meta["about"] = plan, About()
 
     @property
     def plan(self) -> Plan:
         """The edits that made it, with what is known of its geometry."""
         plan: Plan = self.meta["plan"]
         return plan
+
+    @property
+    def about(self) -> About:
+        """What is known of the classifier beyond what it computes."""
+        about: About = self.meta["about"]
+        return about
+
+    @about.setter
+    def about(self, about: About) -> None:
+        self.meta["about"] = about
 
     @property
     def window(self) -> tuple[int, ...]:
@@ -74,9 +101,11 @@ class FCN(fx.GraphModule):
 
         Raises InputError for an FC weight of another size, and what `nn.Module` raises.
         """
-        views: dict[str, LinearToConv] = self.meta["views"]
         state = dict(state_dict)
-        for name, edit in views.items():
+        for node in self.graph.nodes:
+            edit, name = self.plan.edits.get(node.name), f"{node.target}.weight"
+            if not isinstance(edit, LinearToConv) or node.op != "call_module":
+                continue
             if name in state and state[name].ndim == 2 != len(edit.taps) + 2:
                 own = self.get_parameter(name)
                 if state[name].numel() != own.numel():
@@ -101,7 +130,8 @@ class FCN(fx.GraphModule):
         for store in ("_modules", "_parameters", "_buffers", "_non_persistent_buffers_set"):
             tree.__dict__[store] = copy.deepcopy(self.__dict__[store], memo)
         tree.training = self.training
-        twin = FCN(tree, copy_graph(self.graph), self.plan, self.meta["views"])
+        twin = FCN(tree, copy_graph(self.graph), self.plan)
+        twin.about = self.about
         memo[id(self)] = twin
         return twin
 

@@ -54,7 +54,7 @@ def apply(plan: Plan, reading: Reading) -> FCN:
     _guard(graph, plan)
     remove_dead(graph, tree)
     graph.lint()
-    return FCN(tree, graph, plan, work.views)
+    return FCN(tree, graph, plan)
 
 
 @dataclass
@@ -67,7 +67,6 @@ class _Work:
     edits: dict[str, Edit]
     blueprint: Blueprint
     replaced: set[str] = field(default_factory=set)
-    views: dict[str, LinearToConv] = field(default_factory=dict)
 
     def input(self, node: fx.Node) -> fx.Node:
         """The map a node works on."""
@@ -129,7 +128,6 @@ def _bypass(work: _Work, node: fx.Node, edit: Bypass) -> None:
 
 def _linear(work: _Work, node: fx.Node, edit: LinearToConv) -> None:
     if work.swap(node, lambda module: _convolution(module, edit)):
-        work.views[f"{node.target}.weight"] = edit
         return
     if node.op == "call_module":
         weight, bias = work.attribute(node, "weight"), work.attribute(node, "bias")

@@ -1,0 +1,85 @@
+"""fullconv: turn a CNN classifier into the FCN that computes the same at every place, and prove it.
+
+    fcn = fullconv.convert(model, window=224)     # an nn.Module, sharing the model's parameters
+    scores = fcn(images)                          # (N, C, H, W) -> (N, K, rows, cols)
+    print(fcn.plan)                               # what was changed and why
+    print(fullconv.verify(model, fcn))            # the measured proof
+
+Names are imported when first used, so that `import fullconv` stays light.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fullconv.api.convert import convert, plan
+    from fullconv.api.save import load, save
+    from fullconv.api.sliding import sliding
+    from fullconv.api.verify import Certificate, verify
+    from fullconv.errors import (
+        FullconvError,
+        InputError,
+        MissingExtraError,
+        RefusedError,
+        UsageError,
+    )
+    from fullconv.evaluate.heatmap import Heatmap, heatmap
+    from fullconv.geometry import Grid
+    from fullconv.hosts.torch_fx.fcn import FCN
+    from fullconv.surgery.plan import Plan
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "convert": "api.convert",
+    "plan": "api.convert",
+    "verify": "api.verify",
+    "Certificate": "api.verify",
+    "save": "api.save",
+    "load": "api.save",
+    "sliding": "api.sliding",
+    "heatmap": "evaluate.heatmap",
+    "Heatmap": "evaluate.heatmap",
+    "FCN": "hosts.torch_fx.fcn",
+    "Plan": "surgery.plan",
+    "Grid": "geometry",
+    "FullconvError": "errors",
+    "UsageError": "errors",
+    "MissingExtraError": "errors",
+    "InputError": "errors",
+    "RefusedError": "errors",
+}
+
+__all__ = [
+    "FCN",
+    "Certificate",
+    "FullconvError",
+    "Grid",
+    "Heatmap",
+    "InputError",
+    "MissingExtraError",
+    "Plan",
+    "RefusedError",
+    "UsageError",
+    "convert",
+    "heatmap",
+    "load",
+    "plan",
+    "save",
+    "sliding",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'fullconv' has no attribute {name!r}")
+    value = getattr(import_module(f"fullconv.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
