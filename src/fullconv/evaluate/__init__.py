@@ -1,0 +1,1 @@
+"""What is read out of score maps, and the pictures drawn of them."""
