@@ -5,7 +5,7 @@ from __future__ import annotations
 from fullconv.blueprint import BatchNorm, Linear, Node, Softmax
 from fullconv.geometry import Sweep
 from fullconv.surgery.edits import AlongChannels, LinearToConv
-from fullconv.surgery.rules.rule import Outcome, Rule, Setting, refuse
+from fullconv.surgery.rules.rule import Outcome, Rule, Setting, only_map, refuse
 from fullconv.surgery.rules.shapes import refuse_sizes
 from fullconv.surgery.values import CHANNEL, Map, Value
 
@@ -15,9 +15,7 @@ def linear(op: Linear, node: Node, inputs: tuple[Value, ...], setting: Setting) 
 
     See Long, Shelhamer & Darrell 2015, section 3.1, and the CS231n notes on converting FC layers.
     """
-    (x,) = inputs
-    if not isinstance(x, Map):
-        refuse(node, f"is applied to {x}.")
+    x = only_map(node, inputs)
     group = x.group(len(x.layout))
     others = [label for g in x.layout[:-1] for label in g if x.length(label) > 1]
     covers_space = not others or CHANNEL in others
@@ -50,8 +48,8 @@ def linear(op: Linear, node: Node, inputs: tuple[Value, ...], setting: Setting) 
 
 def batch_norm(op: BatchNorm, node: Node, inputs: tuple[Value, ...], setting: Setting) -> Outcome:
     """Batch norm scales channels; on a vector it becomes the batch norm of a map."""
-    (x,) = inputs
-    if not isinstance(x, Map) or x.group(1) != (CHANNEL,) or x.is_flattened:
+    x = only_map(node, inputs)
+    if x.group(1) != (CHANNEL,) or x.is_flattened:
         refuse(
             node,
             f"normalises features of a {x} that are not its channels.",
@@ -65,8 +63,8 @@ def batch_norm(op: BatchNorm, node: Node, inputs: tuple[Value, ...], setting: Se
 
 def softmax(op: Softmax, node: Node, inputs: tuple[Value, ...], setting: Setting) -> Outcome:
     """Softmax over classes, at every cell."""
-    (x,) = inputs
-    if not isinstance(x, Map) or x.group(op.axis) != (CHANNEL,):
+    x = only_map(node, inputs)
+    if x.group(op.axis) != (CHANNEL,):
         refuse(
             node,
             f"{op.name} over space, along axis {op.axis} of a {x}.",

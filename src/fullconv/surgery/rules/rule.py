@@ -64,6 +64,18 @@ def refuse(node: Node, what: str, *, why: str = "", hint: str = "") -> NoReturn:
     raise RefusedError(what, where=node.where, why=why, hint=hint)
 
 
+def only_map(node: Node, inputs: tuple[Value, ...]) -> Map:
+    """The first input as a map, the others (weights, statistics) as constants; or a refusal."""
+    x, *rest = inputs
+    if not isinstance(x, Map) or any(isinstance(value, Map) for value in rest):
+        refuse(
+            node,
+            "has weights that are computed from the image.",
+            why="Every window would have weights of its own.",
+        )
+    return x
+
+
 def plain_map(node: Node, value: Value) -> Map:
     """`value` as an ordinary `(N, C, *axes)` map, or a refusal."""
     if isinstance(value, Map) and value.is_plain:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fullconv.blueprint import Node, Permute, Reshape, Slice
 from fullconv.geometry import Sweep, times
 from fullconv.surgery.edits import Bypass, TakeChannels
-from fullconv.surgery.rules.rule import Outcome, Rule, Setting, refuse
+from fullconv.surgery.rules.rule import Outcome, Rule, Setting, only_map, refuse
 from fullconv.surgery.values import CHANNEL, Group, Map, Value
 
 
@@ -35,9 +35,7 @@ def regroup(x: Map, shape: tuple[int, ...]) -> tuple[Group, ...] | None:
 
 def reshape(op: Reshape, node: Node, inputs: tuple[Value, ...], setting: Setting) -> Outcome:
     """Flatten, view, squeeze and their kin: nothing happens to the numbers of a map."""
-    (x,) = inputs
-    if not isinstance(x, Map):
-        refuse(node, f"reshapes {x}.")
+    x = only_map(node, inputs)
     if node.problem:
         refuse_sizes(node, x, node.shape[-1], setting)
     layout = regroup(x, node.shape[1:])
@@ -83,9 +81,7 @@ def refuse_sizes(node: Node, x: Map, features: int, setting: Setting) -> None:
 
 def permute(op: Permute, node: Node, inputs: tuple[Value, ...], setting: Setting) -> Outcome:
     """Tensor axes in another order: the FCN keeps channels first and remembers the order."""
-    (x,) = inputs
-    if not isinstance(x, Map):
-        refuse(node, f"permutes {x}.")
+    x = only_map(node, inputs)
     if op.order[0] != 0:
         refuse(node, "moves the batch.", why="Images must stay independent of each other.")
     layout = tuple(x.layout[axis - 1] for axis in op.order[1:])
@@ -94,9 +90,7 @@ def permute(op: Permute, node: Node, inputs: tuple[Value, ...], setting: Setting
 
 def take(op: Slice, node: Node, inputs: tuple[Value, ...], setting: Setting) -> Outcome:
     """Indexing: some channels, or every n-th cell."""
-    (x,) = inputs
-    if not isinstance(x, Map):
-        refuse(node, f"indexes {x}.")
+    x = only_map(node, inputs)
     full = (0, None, 1)
     if op.ranges[0] != full:
         refuse(node, "indexes the batch.", why="Images must stay independent of each other.")

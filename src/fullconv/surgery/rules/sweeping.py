@@ -7,7 +7,7 @@ from dataclasses import replace
 from fullconv.blueprint import Convolution, Node, Pad, Pool
 from fullconv.geometry import Axis, Sweep
 from fullconv.surgery.edits import Edit, Resweep, SetPool
-from fullconv.surgery.rules.rule import Outcome, Rule, Setting, plain_map, refuse
+from fullconv.surgery.rules.rule import Outcome, Rule, Setting, only_map, plain_map, refuse
 from fullconv.surgery.values import Map, Value
 
 SMALL_KERNEL = 3
@@ -45,7 +45,7 @@ def convolution(
     op: Convolution, node: Node, inputs: tuple[Value, ...], setting: Setting
 ) -> Outcome:
     """A convolution stays one; its stride may turn into dilation of what follows."""
-    x = plain_map(node, inputs[0])
+    x = plain_map(node, only_map(node, inputs))
     _check_collapsed(node, x, op.sweeps)
     head = node.name in setting.last
     axes, sweeps = [], []

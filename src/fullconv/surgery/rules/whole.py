@@ -5,7 +5,7 @@ from __future__ import annotations
 from fullconv.blueprint import AdaptivePool, Node, Pool, Reduce
 from fullconv.geometry import Axis, Sweep, times
 from fullconv.surgery.edits import Bypass, Edit, SetPool
-from fullconv.surgery.rules.rule import Outcome, Rule, Setting, plain_map, refuse
+from fullconv.surgery.rules.rule import Outcome, Rule, Setting, only_map, plain_map, refuse
 from fullconv.surgery.values import CHANNEL, Bins, Map, Value
 
 
@@ -70,9 +70,7 @@ def adaptive_pool(
 
 def reduce(op: Reduce, node: Node, inputs: tuple[Value, ...], setting: Setting) -> Outcome:
     """A mean or maximum over space is a pool over the window."""
-    (x,) = inputs
-    if not isinstance(x, Map):
-        refuse(node, f"reduces {x}.")
+    x = only_map(node, inputs)
     if 0 in op.axes:
         refuse(node, "reduces the batch.", why="Images must stay independent of each other.")
     labels = {label for axis in op.axes for label in x.layout[axis - 1]}
