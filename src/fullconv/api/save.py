@@ -76,9 +76,7 @@ def load(path: str | os.PathLike[str]) -> FCN:
             )
         tensors = safetensors.torch.load_file(path)
     except OSError as error:
-        raise InputError(
-            f"cannot be read: {error.strerror or error}.", where=str(path)
-        ) from error
+        raise InputError(f"cannot be read: {error.strerror or error}.", where=str(path)) from error
     except (safetensors.SafetensorError, KeyError) as error:
         raise InputError(f"is not a saved FCN: {error}.", where=str(path)) from error
     try:
@@ -144,5 +142,3 @@ def _description(path: Path) -> dict[str, Any]:
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise InputError(f"is not the description of a saved FCN ({FORMAT}).", where=str(path))
     return description
-
-

@@ -111,7 +111,9 @@ class Plan:
 
     def summary(self) -> list[tuple[str, str]]:
         """The facts beside the edits, as (name, value) pairs for people."""
-        pads = "nothing" if not self.padded else f"{len(self.padded)} layers, first {self.padded[0]}"
+        pads = (
+            "nothing" if not self.padded else f"{len(self.padded)} layers, first {self.padded[0]}"
+        )
         return [
             ("window", f"{times(self.window)} px, {self.channels} channels"),
             ("stride", f"{times(self.stride)} px (native {times(self.native_stride)})"),

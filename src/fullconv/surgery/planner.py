@@ -25,9 +25,7 @@ from fullconv.surgery.rules import RULES, WAITS_FOR_BINS, Outcome, Setting
 from fullconv.surgery.values import Fixed, Map, Value
 
 
-def make_plan(
-    blueprint: Blueprint, *, stride: int | tuple[int, ...] | None = None
-) -> Plan:
+def make_plan(blueprint: Blueprint, *, stride: int | tuple[int, ...] | None = None) -> Plan:
     """The surgery plan of a network.
 
     Raises RefusedError, naming every node that cannot be converted, and UsageError for a stride
@@ -104,7 +102,7 @@ def _apply(node: Node, inputs: tuple[Value, ...], setting: Setting) -> Outcome:
     waiting = [x for x in inputs if isinstance(x, Map) and x.bins]
     if waiting and type(node.op) not in WAITS_FOR_BINS:
         raise RefusedError(
-            f"follows an adaptive pooling whose bins overlap at this window, giving a {waiting[0]}.",
+            f"follows adaptive pooling whose bins overlap at this window, giving a {waiting[0]}.",
             where=node.where,
             why="Such bins can be folded only into a linear layer that follows directly.",
             hint="Choose a window whose map divides evenly into the bins.",
@@ -120,7 +118,7 @@ def _is_fixed(node: Node, walk: _Walk) -> bool:
 
 
 def _barred(name: str, why: str, places: list[str]) -> RefusedError:
-    """The refusal of every place with the same op, without a rule or known to have no dense form."""
+    """The refusal of all places of one op: without a rule, or known to have no dense form."""
     where = places[0] + (f" and {len(places) - 1} more" if len(places) > 1 else "")
     if why:
         return RefusedError(

@@ -114,7 +114,9 @@ def _refused(why: str) -> ModuleReader:
 
 
 ATTENTION = "Attention mixes all positions of the window, so there is no map to slide over."
-RECURRENT = "A recurrent layer reads positions as a sequence and carries state from one to the next."
+RECURRENT = (
+    "A recurrent layer reads positions as a sequence and carries state from one to the next."
+)
 SPATIAL_NORM = (
     "Its mean and variance are taken over the whole map, so every window would need its own."
 )

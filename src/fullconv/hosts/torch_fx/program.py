@@ -147,7 +147,9 @@ def from_program(program: Mapping[str, Any], tensors: Mapping[str, Tensor], plan
         if op == "call_function":
             called = _listed(FUNCTION_NAMES, target, "function")
         elif op == "call_method" and target not in FUNCTIONS and target != "size":
-            raise RefusedError(f"calls the method {target!r}, which is not on the list.", where=name)
+            raise RefusedError(
+                f"calls the method {target!r}, which is not on the list.", where=name
+            )
         nodes[name] = graph.create_node(
             op, called, _decode(args, nodes), _decode(kwargs, nodes), name=name
         )

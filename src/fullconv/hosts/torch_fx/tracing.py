@@ -126,22 +126,24 @@ class Recorder(fx.Tracer):
     # --- what fx asks of a tracer ---
 
     def proxy(self, node: fx.Node) -> Recorded:
+        """A node as `forward` sees it."""
         return Recorded(node, self)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Modules of `torch.nn` are recorded whole, all others through their `forward`."""
         return type(m).__module__.startswith("torch.nn.modules") and not isinstance(
             m, nn.Sequential
         )
 
-    def call_module(
-        self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any
-    ) -> Any:
+    def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Trace a module's own `forward`, without the hooks around it."""
         if self._evaluating:
             return m.forward(*args, **kwargs)
-        # Not through `forward`: that would run the user's hooks on fake tensors.
+        # The `forward` given would run the user's hooks, on fake tensors.
         return super().call_module(m, m.forward, args, kwargs)
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: Any) -> Any:
+        """Parameters and buffers are recorded when `forward` reads them."""
         name = self._names.get(id(attr_val))
         if self._evaluating or name is None or not isinstance(attr_val, torch.Tensor):
             return attr_val
@@ -150,6 +152,7 @@ class Recorder(fx.Tracer):
         return self._attributes[name]
 
     def create_arg(self, a: Any) -> Any:
+        """An argument of a call; tensors become attributes."""
         if isinstance(a, fx.Proxy):
             return a.node
         if isinstance(a, torch.Tensor):
@@ -166,6 +169,7 @@ class Recorder(fx.Tracer):
     def create_proxy(
         self, kind: str, target: Any, args: Any, kwargs: Any, *rest: Any, **more: Any
     ) -> Any:
+        """Record a call, evaluate it, and return what `forward` goes on with."""
         proxy = super().create_proxy(kind, target, args, kwargs, *rest, **more)
         node = proxy.node
         node.meta["where"] = self._where(kind, target)
@@ -187,6 +191,7 @@ class Recorder(fx.Tracer):
         return self._present(proxy, self._evaluate(node))
 
     def to_bool(self, obj: fx.Proxy) -> bool:
+        """The truth of a number; pixels have none while tracing."""
         value = obj.node.meta["value"]
         if isinstance(value, torch.Tensor):
             raise _DependsOnPixelsError
@@ -349,7 +354,11 @@ def _wanted(node: fx.Node, args: Any) -> tuple[int, int] | None:
 def remove_dead(graph: fx.Graph, root: nn.Module) -> None:
     """Erase nodes nobody reads, but none that works in place: its input is read instead."""
     for node in reversed(list(graph.nodes)):
-        if not node.users and node.op not in ("output", "placeholder") and not _in_place(node, root):
+        if (
+            not node.users
+            and node.op not in ("output", "placeholder")
+            and not _in_place(node, root)
+        ):
             graph.erase_node(node)
 
 

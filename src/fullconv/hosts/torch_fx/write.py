@@ -79,7 +79,9 @@ class _Work:
 
     def alike(self, node: fx.Node) -> bool:
         """Whether every use of the node's module gets the same edit."""
-        uses = [name for name, n in self.nodes.items() if n.target == node.target and n.op == node.op]
+        uses = [
+            name for name, n in self.nodes.items() if n.target == node.target and n.op == node.op
+        ]
         return len({self.edits.get(name) for name in uses}) == 1
 
     def swap(self, node: fx.Node, build: Callable[[nn.Module], nn.Module]) -> bool:
@@ -189,9 +191,7 @@ def _resweep(work: _Work, node: fx.Node, edit: Resweep) -> None:
         weight, bias = _arguments(node, ("weight", "bias"))
         groups = node.kwargs.get("groups", node.args[6] if len(node.args) > 6 else 1)
     convolve = runtime.CONV[len(stride) - 1]
-    work.call(
-        node, convolve, work.input(node), weight, bias, stride, padding, dilation, groups
-    )
+    work.call(node, convolve, work.input(node), weight, bias, stride, padding, dilation, groups)
 
 
 def _set_pool(work: _Work, node: fx.Node, edit: SetPool) -> None:
@@ -243,9 +243,7 @@ def _along_channels(work: _Work, node: fx.Node, edit: AlongChannels) -> None:
             names = ("running_mean", "running_var", "weight", "bias")
             tensors = [work.attribute(node, name) for name in names]
             settings = {"momentum": module.momentum, "eps": module.eps}
-            work.call(
-                node, torch.nn.functional.batch_norm, work.input(node), *tensors, **settings
-            )
+            work.call(node, torch.nn.functional.batch_norm, work.input(node), *tensors, **settings)
     elif isinstance(module, nn.Softmax | nn.LogSoftmax):
         kind = type(module)
         if not work.swap(node, lambda m: kind(dim=1)):

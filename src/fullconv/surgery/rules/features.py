@@ -30,9 +30,7 @@ def linear(op: Linear, node: Node, inputs: tuple[Value, ...], setting: Setting) 
     if x.extent(group) != op.in_features:
         refuse_sizes(node, x, op.in_features, setting)
     flattened = any(label in group for label in range(1, len(x.axes) + 1))
-    kernel = tuple(
-        axis.size if index in group else 1 for index, axis in enumerate(x.axes, 1)
-    )
+    kernel = tuple(axis.size if index in group else 1 for index, axis in enumerate(x.axes, 1))
     dilation = tuple(a.dilation if k > 1 else 1 for a, k in zip(x.axes, kernel, strict=True))
     edit = LinearToConv(x.channels, op.out_features, kernel, dilation, group, x.bins)
     axes = tuple(

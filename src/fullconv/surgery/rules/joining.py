@@ -89,7 +89,8 @@ def combine(op: Combine, node: Node, inputs: tuple[Value, ...], setting: Setting
     axes, ragged = _meet(node, maps)
     value = Map(channels, axes, first.layout)
     constants = [x for x in inputs if isinstance(x, Fixed)]
-    per_channel = any([_check_fixed(node, first, constant) for constant in constants])
+    checked = [_check_fixed(node, first, constant) for constant in constants]
+    per_channel = any(checked)
     if per_channel and not first.is_plain:
         if ragged:
             refuse(node, "joins branches of different length with a constant; split it in two.")

@@ -38,7 +38,9 @@ class Setting:
         if self.stride is None:
             return sweep.stride if axis.dilation == 1 else 1
         wanted = self.stride[index]
-        fits = (g for g in range(steps, 0, -1) if steps % g == 0 and wanted % (axis.stride * g) == 0)
+        fits = (
+            g for g in range(steps, 0, -1) if steps % g == 0 and wanted % (axis.stride * g) == 0
+        )
         return next(fits, 1)
 
 

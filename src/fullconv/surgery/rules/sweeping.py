@@ -103,9 +103,7 @@ def pad(op: Pad, node: Node, inputs: tuple[Value, ...], setting: Setting) -> Out
     _check_collapsed(node, x, sweeps)
     if any(axis.dilation > 1 for axis in x.axes) and any(sweep.pads for sweep in sweeps):
         refuse(node, "pads a map whose stride was turned into dilation.")
-    axes = tuple(
-        axis.swept(sweep, keep=1) for axis, sweep in zip(x.axes, sweeps, strict=True)
-    )
+    axes = tuple(axis.swept(sweep, keep=1) for axis, sweep in zip(x.axes, sweeps, strict=True))
     channels = x.channels + sum(op.amounts[1])
     return Outcome(Map.plain(channels, axes), pads=_sees_outside(x, sweeps))
 

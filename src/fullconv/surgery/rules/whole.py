@@ -11,9 +11,7 @@ from fullconv.surgery.values import CHANNEL, Bins, Map, Value
 
 def spans(cells: int, output: int) -> Bins:
     """The half-open bins of adaptive pooling from `cells` to `output`, as PyTorch lays them."""
-    return tuple(
-        (i * cells // output, -(-(i + 1) * cells // output)) for i in range(output)
-    )
+    return tuple((i * cells // output, -(-(i + 1) * cells // output)) for i in range(output))
 
 
 def _one(kernel: int, axis: Axis) -> tuple[Axis, Sweep]:

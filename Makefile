@@ -1,0 +1,49 @@
+# make demo, make test and make lint each set up all they need in .venv, and say what they do.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.PHONY: demo test lint bench-sliding bundled clean
+
+demo: $(VENV)/.demo
+	@echo "== the demo: convert, prove, map, compare (pictures go to fullconv-demo/)"
+	@$(BIN)/fullconv demo
+
+test: $(VENV)/.test
+	@echo "== the tests"
+	@$(BIN)/python -m pytest $(PYTEST)
+
+lint: $(VENV)/.test
+	@echo "== style, types and layers"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench-sliding: $(VENV)/.test
+	@$(BIN)/python benchmarks/sliding.py
+
+bundled: $(VENV)/.demo
+	@$(BIN)/python training/train_textures.py
+
+clean:
+	@rm -rf $(VENV) fullconv-demo
+
+$(BIN)/python:
+	@echo "== a virtual environment in $(VENV)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo \
+	  "fullconv needs Python 3.11 or newer; name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo \
+	  "no virtual environment could be made; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+
+$(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "== installing fullconv with PyTorch and scikit-image (some minutes the first time)"
+	@$(PIP) --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "== installing fullconv with everything the tests need (some minutes the first time)"
+	@$(PIP) --editable '.[demo,hub,test,lint]'
+	@touch $@

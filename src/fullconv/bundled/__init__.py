@@ -1,0 +1,1 @@
+"""What ships with the package: a small texture classifier and the photographs it was trained on."""

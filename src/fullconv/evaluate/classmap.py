@@ -1,0 +1,73 @@
+"""Which class wins where: every pixel in the colour of the best class of the nearest window."""
+
+from __future__ import annotations
+
+import colorsys
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+from PIL import ImageDraw, ImageFont
+
+from fullconv.evaluate.figure import INK, PAPER, SHARE, SMALLEST
+from fullconv.evaluate.overlay import covered
+from fullconv.geometry import Grid, Windows
+
+GOLDEN = 0.618034  # of the colour circle from one class to the next: neighbours differ most
+
+
+def class_map(
+    image: npt.NDArray[np.uint8],
+    scores: npt.NDArray[Any],
+    grid: Grid,
+    names: tuple[str, ...],
+    *,
+    opacity: float = 0.5,
+) -> PIL.Image.Image:
+    """Paint the winning class of `scores` `(K, rows, cols)` over `image` `(H, W, 3)` uint8.
+
+    Pixels that lie in no window stay as they are. A legend at the right names the classes.
+    """
+    shades = palette(len(names))
+    winner = scores.argmax(0)  # (rows, cols)
+    rows, cols = (_nearest(axis, size) for axis, size in zip(grid.axes, grid.size, strict=True))
+    tint = shades[winner[rows][:, cols]]  # (H, W, 3)
+    inside = np.logical_and.outer(
+        *(covered(axis, 0, size) for axis, size in zip(grid.axes, grid.size, strict=True))
+    )
+    mixed = np.where(inside[..., None], (1 - opacity) * image + opacity * tint, image)
+    return _with_legend(PIL.Image.fromarray(np.rint(mixed).astype(np.uint8)), names, shades)
+
+
+def palette(count: int) -> npt.NDArray[np.float64]:
+    """`count` colours that are easy to tell apart, `(count, 3)` from 0 to 255."""
+    tones = [
+        (i * GOLDEN % 1.0, 0.55 + 0.45 * (i % 2), 1.0 - 0.25 * (i % 3 == 2)) for i in range(count)
+    ]
+    return 255 * np.array([colorsys.hsv_to_rgb(*tone) for tone in tones])
+
+
+def _nearest(axis: Windows, size: int) -> npt.NDArray[np.intp]:
+    """For every pixel the cell whose centre is nearest, in whole half pixels."""
+    halves = 2 * np.arange(size) + 1 - axis.window + axis.stride
+    return np.clip(halves // (2 * axis.stride), 0, axis.count - 1).astype(np.intp)
+
+
+def _with_legend(
+    picture: PIL.Image.Image, names: tuple[str, ...], shades: npt.NDArray[np.float64]
+) -> PIL.Image.Image:
+    small = max(SMALLEST, round(SHARE * math.sqrt(picture.width * picture.height)))
+    font = ImageFont.load_default(small)
+    width = max(math.ceil(font.getlength(name)) for name in names)
+    right = picture.width + 2 * small
+    framed = PIL.Image.new("RGB", (right + 2 * small + width + small, picture.height), PAPER)
+    framed.paste(picture, (0, 0))
+    draw = ImageDraw.Draw(framed)
+    for index, (name, shade) in enumerate(zip(names, shades, strict=True)):
+        top = small + 2 * small * index
+        red, green, blue = (round(float(channel)) for channel in shade)
+        draw.rectangle((right, top, right + small, top + small), fill=(red, green, blue))
+        draw.text((right + 2 * small, top + small / 2), name, INK, font, anchor="lm")
+    return framed
