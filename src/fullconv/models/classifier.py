@@ -47,15 +47,6 @@ class Classifier:
             )
 
 
-def spatial_axes(module: nn.Module) -> int:
-    """The number of spatial axes of a network: those of its first convolution, else two."""
-    for layer in module.modules():
-        for axes, kind in enumerate((nn.Conv1d, nn.Conv2d, nn.Conv3d), start=1):
-            if isinstance(layer, kind):
-                return axes
-    return 2
-
-
 @contextmanager
 def repeatable() -> Iterator[None]:
     """Random weights drawn inside are the same in every run; the global generator is left alone.

@@ -17,7 +17,8 @@ from torch import nn
 
 from fullconv.errors import UsageError
 from fullconv.geometry import per_axis
-from fullconv.models.classifier import Classifier, spatial_axes
+from fullconv.hosts.torch_fx.read import spatial_dims
+from fullconv.models.classifier import Classifier
 from fullconv.models.timm_hub import described
 
 
@@ -33,7 +34,7 @@ def classifier_from(
         given = constants["WINDOW"]
         if not isinstance(given, int):
             given = _entries(form, "WINDOW", given, int, "px")
-        window = per_axis(given, spatial_axes(module), f"{form}: WINDOW")
+        window = per_axis(given, spatial_dims(module), f"{form}: WINDOW")
     classes = None
     if "CLASSES" in constants:
         classes = _entries(form, "CLASSES", constants["CLASSES"], str, "names")

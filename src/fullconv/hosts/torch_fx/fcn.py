@@ -120,7 +120,7 @@ class FCN(fx.GraphModule):
         before = torch.__future__.get_overwrite_module_params_on_conversion()
         torch.__future__.set_overwrite_module_params_on_conversion(True)
         try:
-            return super()._apply(fn, recurse)
+            return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         finally:
             torch.__future__.set_overwrite_module_params_on_conversion(before)
 

@@ -199,10 +199,11 @@ def _attach(tree: nn.Module, target: str, module: nn.Module) -> None:
 def _container(tree: nn.Module, path: str) -> nn.Module:
     """The module at `path`; missing ones on the way are made, empty."""
     for name in path.split(".") if path else ():
-        if tree._modules.get(name) is None:
-            tree._modules[name] = nn.Module()
-            tree._modules[name].training = False
-        tree = tree._modules[name]
+        inner = tree._modules.get(name)
+        if inner is None:
+            inner = tree._modules[name] = nn.Module()
+            inner.training = False
+        tree = inner
     return tree
 
 

@@ -6,6 +6,7 @@ Every map is `(N, C, *cells)`; `n` below is the number of spatial axes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,9 +17,9 @@ from fullconv.geometry import Grid, times
 
 Bins = Sequence[Sequence[Sequence[int]]]
 
-CONV = (F.conv1d, F.conv2d, F.conv3d)
-MAX_POOL = (F.max_pool1d, F.max_pool2d, F.max_pool3d)
-AVERAGE_POOL = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)
+CONV: tuple[Any, ...] = (F.conv1d, F.conv2d, F.conv3d)
+MAX_POOL: tuple[Any, ...] = (F.max_pool1d, F.max_pool2d, F.max_pool3d)
+AVERAGE_POOL: tuple[Any, ...] = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)
 
 
 def check_image(image: Tensor, channels: int, window: Sequence[int]) -> Tensor:
@@ -55,7 +56,8 @@ def whole_windows(
 def common(maps: Sequence[Tensor]) -> list[Tensor]:
     """Maps cut to the cells that all of them have; surplus cells are trailing ones."""
     cells = [min(sizes) for sizes in zip(*(x.shape[2:] for x in maps), strict=True)]
-    return [x[(..., *(slice(n) for n in cells))] for x in maps]
+    spans: list[Any] = [slice(count) for count in cells]
+    return [x[(..., *spans)] for x in maps]
 
 
 def per_channel(constant: Tensor, axes: int) -> Tensor:
@@ -115,7 +117,8 @@ def linear_as_conv(
     kernel_weight = conv_weight(weight, channels, taps, order)
     if bins:
         kernel_weight = folded(kernel_weight, kernel, bins)
-    return CONV[len(kernel) - 1](x, kernel_weight, bias, dilation=list(dilation))
+    y: Tensor = CONV[len(kernel) - 1](x, kernel_weight, bias, dilation=list(dilation))
+    return y
 
 
 def average_pool(
@@ -133,10 +136,11 @@ def average_pool(
     size = ones.numel() if divisor is None else divisor
     settings = {"stride": list(stride), "padding": list(padding), "dilation": list(dilation)}
     channels = x.shape[1]
-    total = convolve(x, ones.expand(channels, 1, *kernel), groups=channels, **settings)
+    total: Tensor = convolve(x, ones.expand(channels, 1, *kernel), groups=channels, **settings)
     if count_include_pad or divisor is not None or not any(padding):
         return total / size
-    return total / convolve(torch.ones_like(x[:1, :1]), ones, **settings)
+    counts: Tensor = convolve(torch.ones_like(x[:1, :1]), ones, **settings)
+    return total / counts
 
 
 class FoldedConv(nn.Module):
@@ -162,7 +166,9 @@ class FoldedConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`(N, C, *cells)` to `(N, out, *cells)`."""
         weight = folded(self.weight, self.kernel, self.bins)
-        return CONV[len(self.kernel) - 1](x, weight, self.bias, dilation=list(self.dilation))
+        convolve = CONV[len(self.kernel) - 1]
+        y: Tensor = convolve(x, weight, self.bias, dilation=list(self.dilation))
+        return y
 
     def extra_repr(self) -> str:
         """The sizes, for printing the network."""

@@ -40,7 +40,7 @@ class Recorded(fx.Proxy):
         return self.node.meta["value"]
 
     # Networks ask `isinstance(x, torch.Tensor)`.
-    @property  # type: ignore[override]
+    @property  # type: ignore[misc]
     def __class__(self) -> type:
         return torch.Tensor if isinstance(self.value, torch.Tensor) else type(self)
 
@@ -60,7 +60,8 @@ class Recorded(fx.Proxy):
         sizes = tuple(self.value.shape)
         if not self.node.meta["of_image"] or not sizes or sizes[0] != BATCH:
             return self.value.shape
-        return Sizes((self.tracer.batch(), *sizes[1:]))
+        tracer: Any = self.tracer
+        return Sizes((tracer.batch(), *sizes[1:]))
 
     def size(self, dim: int | None = None) -> Any:
         """As `torch.Tensor.size`."""
@@ -73,8 +74,8 @@ class Recorded(fx.Proxy):
     def __len__(self) -> Any:
         return self.value.shape[0]
 
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        return iter(self[index] for index in range(self.value.shape[0]))
+    def __iter__(self) -> Iterator[Any]:
+        return (operator.getitem(self, index) for index in range(len(self)))
 
 
 class Sizes(tuple[Any, ...]):
@@ -226,13 +227,14 @@ class Recorder(fx.Tracer):
         if name in self.constants:
             return self.constants[name]
         owner, _, attribute = name.rpartition(".")
-        tensor = self.root.get_submodule(owner).__dict__
-        found = tensor["_parameters"].get(attribute)
-        return found if found is not None else tensor["_buffers"][attribute]
+        stores = self.root.get_submodule(owner).__dict__
+        found: torch.Tensor | None = stores["_parameters"].get(attribute)
+        return stores["_buffers"][attribute] if found is None else found
 
     def _evaluate(self, node: fx.Node) -> Any:
         """What the recorded call gives, on fake tensors."""
-        args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: n.meta["value"])
+        arguments: Any = fx.map_arg((node.args, node.kwargs), lambda n: n.meta["value"])
+        args, kwargs = arguments
         stand_in = _stand_in(node, self.root, args)
         if stand_in is not None:
             return stand_in

@@ -33,10 +33,10 @@ from fullconv.surgery.edits import (
 )
 from fullconv.surgery.plan import Plan
 
-CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-AVERAGE_POOLS = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
-MAX_POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
+CONVS: tuple[Any, ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+BATCH_NORMS: tuple[Any, ...] = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+AVERAGE_POOLS: tuple[Any, ...] = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
+MAX_POOLS: tuple[Any, ...] = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 
 
 def apply(plan: Plan, reading: Reading) -> FCN:
@@ -158,7 +158,7 @@ def _convolution(linear: nn.Module, edit: LinearToConv) -> nn.Module:
     if edit.bins:
         return runtime.FoldedConv(weight, linear.bias, edit.kernel, edit.dilation, edit.bins)
     with torch.device("meta"):  # its own numbers are never made
-        conv = CONVS[len(edit.kernel) - 1](
+        conv: nn.Module = CONVS[len(edit.kernel) - 1](
             edit.channels,
             edit.out_channels,
             edit.kernel,
@@ -186,7 +186,7 @@ def _resweep(work: _Work, node: fx.Node, edit: Resweep) -> None:
     module = work.module(node)
     if module is not None:
         weight, bias = work.attribute(node, "weight"), work.attribute(node, "bias")
-        groups = module.groups
+        groups: Any = module.groups
     else:
         weight, bias = _arguments(node, ("weight", "bias"))
         groups = node.kwargs.get("groups", node.args[6] if len(node.args) > 6 else 1)
@@ -208,7 +208,7 @@ def _set_pool(work: _Work, node: fx.Node, edit: SetPool) -> None:
             x = work.input(node)
             work.call(node, runtime.MAX_POOL[dims], x, *settings, ceil_mode=ceil)
         return
-    counts = {"count_include_pad": pool.count_include_pad}
+    counts: dict[str, Any] = {"count_include_pad": pool.count_include_pad}
     if any(d > 1 for d in dilation):
         x = work.input(node)
         work.call(
