@@ -15,7 +15,8 @@ from fullconv.errors import RefusedError, UsageError
 from fullconv.geometry import per_axis
 from fullconv.hosts.torch_fx.functions import FUNCTIONS, Operand, operands
 from fullconv.hosts.torch_fx.modules import MODULES
-from fullconv.hosts.torch_fx.tracing import BATCH, Recorder
+from fullconv.hosts.torch_fx.recorded import BATCH
+from fullconv.hosts.torch_fx.tracing import Recorder
 
 _CONVOLUTIONS = (nn.modules.conv._ConvNd, nn.modules.conv._ConvTransposeNd)
 

@@ -1,0 +1,1 @@
+"""A network as data: what can be written of it, and built again without any code."""
