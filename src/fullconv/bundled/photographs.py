@@ -48,6 +48,9 @@ PHOTOGRAPHS: dict[str, Photograph] = {
 }
 
 
+Region = tuple[str, Box]  # a class, and a box of its held-out half
+
+
 @dataclass(frozen=True, slots=True)
 class Panel:
     """One panel of the mosaic: the box `source` of a test half, shown at the box `place`."""
@@ -115,15 +118,16 @@ def panels(seed: int = 0) -> tuple[Panel, ...]:
     return tuple(found)
 
 
-def _cells() -> list[tuple[tuple[str, Box], ...]]:
+def _cells() -> list[tuple[Region, ...]]:
     """The regions of each cell: one of 256×256 px, or two of 128×256 from the halves less tall."""
-    tall, low = [], []
+    tall: list[Region] = []
+    low: list[Region] = []
     for name, photograph in PHOTOGRAPHS.items():
         top, _, bottom, _ = photograph.test
         into, height = (tall, SIDE) if bottom - top >= SIDE else (low, SIDE // 2)
         for row in range(0, bottom - top - height + 1, height):
             into.append((name, (row, 0, row + height, SIDE)))
-    return [(region,) for region in tall] + list(zip(low[::2], low[1::2], strict=True))
+    return [(region,) for region in tall] + [*zip(low[::2], low[1::2], strict=True)]
 
 
 def _neighbours(names: Sequence[set[str]]) -> list[tuple[set[str], set[str]]]:
