@@ -96,13 +96,14 @@ class Linear(Op):
 
 
 @dataclass(frozen=True, slots=True)
-class BatchNorm(Op):
-    """Batch normalisation over tensor axis 1, in inference a scale and shift per channel."""
+class PerChannel(Op):
+    """A function of each number that knows its channel, tensor axis 1: batch norm at inference."""
 
+    name: str
     features: int
 
     def __str__(self) -> str:
-        return f"batch norm of {self.features}"
+        return f"{self.name} of {self.features}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ class Plan:
         receptive_field: px one cell can see, per axis; zero-padded nets see past the window.
         channels: channels of the image.
         outputs: length of a score vector.
-        probabilities: whether the network itself ends in a softmax.
+        probabilities: whether the network itself ends in a softmax or a logistic function.
         steps: the edits, in the order of computation.
         padded: the nodes that see something that is not image at the window's rim.
         cuts: where the body ends and the head begins.

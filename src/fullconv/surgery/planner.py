@@ -9,12 +9,15 @@ from fullconv.blueprint import (
     Blueprint,
     Constant,
     Convolution,
+    Elementwise,
+    Identity,
     Input,
     Node,
     Output,
     Pool,
     Reduce,
     Refused,
+    Reshape,
     Softmax,
     Unknown,
 )
@@ -32,7 +35,7 @@ def make_plan(blueprint: Blueprint, *, stride: int | tuple[int, ...] | None = No
     that the network does not have.
     """
     last = _last_looks(blueprint)
-    walk = _walk(blueprint, Setting(None, last, blueprint.window))
+    walk = _walk(blueprint, Setting(None, last, blueprint.window, blueprint.batch))
     native = tuple(axis.stride for axis in walk.answer.axes)
     wanted = native
     if stride is not None:
@@ -182,12 +185,25 @@ def _cuts(blueprint: Blueprint, walk: _Walk) -> tuple[Cut, ...]:
         begins = isinstance(node.op, AdaptivePool | Reduce) or _in_head(walk.values[node.name])
         if begins or any(name in head for name in node.inputs):
             head.add(node.name)
+    # Until a map is back in order nothing looks at neighbours: all of it can be the head's.
+    for node in reversed(blueprint.nodes):
+        for name in node.inputs if node.name in head else ():
+            value = walk.values[name]
+            if isinstance(value, Map) and not value.is_plain:
+                head.add(name)
     for node in blueprint.nodes:
         for name in node.inputs if node.name in head else ():
             value = walk.values[name]
             if name not in head and isinstance(value, Map):
                 cuts[name] = Cut(name, value.channels, value.axes)
     return tuple(cuts.values())
+
+
+def _gives_probabilities(node: Node) -> bool:
+    """Whether the network ends in a softmax or a logistic function."""
+    if isinstance(node.op, Softmax):
+        return node.op.name == "softmax"
+    return isinstance(node.op, Elementwise) and node.op.name.lower() == "sigmoid"
 
 
 def _plan(
@@ -205,6 +221,8 @@ def _plan(
             untouched += 1
     answer = walk.answer
     before = blueprint.by_name[blueprint.output.inputs[0]]
+    while isinstance(before.op, Identity | Reshape):
+        before = blueprint.by_name[before.inputs[0]]
     return Plan(
         window=blueprint.window,
         stride=stride,
@@ -212,7 +230,7 @@ def _plan(
         receptive_field=tuple(axis.field for axis in answer.axes),
         channels=blueprint.channels,
         outputs=answer.channels,
-        probabilities=isinstance(before.op, Softmax) and before.op.name == "softmax",
+        probabilities=_gives_probabilities(before),
         steps=tuple(steps),
         padded=tuple(padded),
         cuts=_cuts(blueprint, walk),

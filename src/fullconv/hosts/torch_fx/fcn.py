@@ -33,6 +33,10 @@ class About:
     std: tuple[float, ...] = (1.0,)
 
 
+_TAKEN = frozenset(vars(fx.GraphModule(nn.Module(), fx.Graph())))
+"""Names of what every graph module keeps beside its members."""
+
+
 class FCN(fx.GraphModule):
     """A classifier made fully convolutional: `(N, C, *space)` to a score map `(N, K, *cells)`.
 
@@ -46,7 +50,7 @@ class FCN(fx.GraphModule):
     def __init__(self, tree: nn.Module, graph: fx.Graph, plan: Plan) -> None:
         """A network over the parameters of `tree`."""
         for name in (*tree._modules, *tree._parameters, *tree._buffers):
-            if hasattr(FCN, name):
+            if hasattr(FCN, name) or name in _TAKEN:
                 raise RefusedError(
                     f"the network has a member called {name!r}, a name that FCN uses itself.",
                     hint="Rename it, or wrap the network in an nn.Module that holds it.",

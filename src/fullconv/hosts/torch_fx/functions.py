@@ -16,7 +16,6 @@ import torch.nn.functional as F
 
 from fullconv.blueprint import (
     AdaptivePool,
-    BatchNorm,
     Combine,
     Concat,
     Convolution,
@@ -24,6 +23,7 @@ from fullconv.blueprint import (
     Identity,
     Linear,
     Op,
+    PerChannel,
     Permute,
     Pool,
     Reduce,
@@ -34,6 +34,7 @@ from fullconv.blueprint import (
 )
 from fullconv.hosts.torch_fx.modules import (
     ATTENTION,
+    RANDOM,
     SPATIAL_NORM,
     adaptive,
     padded,
@@ -87,8 +88,26 @@ def _elementwise(name: str) -> Reader:
     return lambda input, *args, **kwargs: (Elementwise(name), (input,))
 
 
+def _prelu(input: Operand, weight: Operand) -> Read:
+    return PerChannel("prelu", input.shape[1]), (input, weight)
+
+
+def _response_norm(input: Operand, *args: Any, **kwargs: Any) -> Read:
+    return PerChannel("local_response_norm", input.shape[1]), (input,)
+
+
 def _identity(name: str) -> Reader:
     return lambda input, *args, **kwargs: (Identity(name), (input,))
+
+
+def _dropout(name: str, on: bool) -> Reader:
+    def read(
+        input: Operand, p: float = 0.5, training: bool = on, *args: Any, **kwargs: Any
+    ) -> Read:
+        drops = kwargs.get("train", training)
+        return (Refused(name, RANDOM) if drops else Identity(name)), (input,)
+
+    return read
 
 
 def _refused(name: str, why: str) -> Reader:
@@ -136,7 +155,7 @@ def _index(input: Any, index: Any) -> Read | None:
             if stop is not None:
                 stop = max(0, stop + size) if stop < 0 else min(stop, size)
             start = entry.start or 0
-            ranges.append((start + size if start < 0 else start, stop, entry.step or 1))
+            ranges.append((max(0, start + size) if start < 0 else start, stop, entry.step or 1))
         elif isinstance(entry, int) and not isinstance(entry, bool):
             ranges.append((entry % size, entry % size + 1, 1))
             dropped.append(axis)
@@ -156,7 +175,18 @@ def _concat(tensors: Any, dim: int = 0, *, axis: int | None = None) -> Read:
 
 
 def _reduce(kind: Any) -> Reader:
-    def read(input: Operand, dim: Any = None, keepdim: bool = False, **kwargs: Any) -> Read:
+    def read(
+        input: Operand,
+        dim: Any = None,
+        keepdim: bool = False,
+        *,
+        axis: Any = None,
+        keepdims: bool = False,
+        dtype: Any = None,
+    ) -> Read | None:
+        if dtype is not None:
+            return None
+        dim, keepdim = axis if dim is None else dim, keepdim or keepdims
         every = tuple(range(len(input.shape)))
         axes = every if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
         return Reduce(kind, tuple(input.axis(axis) for axis in axes), keepdim), (input,)
@@ -244,12 +274,16 @@ def _batch_norm(
     if training:
         return None
     read = operands((input, running_mean, running_var, weight, bias))
-    return BatchNorm(input.shape[1]), read
+    return PerChannel("batch_norm", input.shape[1]), read
 
 
 def _softmax(name: str) -> Reader:
-    def read(input: Operand, dim: int | None = None, *args: Any, **kwargs: Any) -> Read:
-        return Softmax(softmax_axis(dim, input.shape), name), (input,)
+    def read(
+        input: Operand, dim: int | None = None, *rest: Any, axis: int | None = None, **more: Any
+    ) -> Read | None:
+        if any(isinstance(argument, torch.dtype) for argument in (*rest, *more.values())):
+            return None
+        return Softmax(softmax_axis(axis if dim is None else dim, input.shape), name), (input,)
 
     return read
 
@@ -269,6 +303,10 @@ def _table() -> dict[Any, Reader]:
                 if hasattr(home, spelled):
                     table[getattr(home, spelled)] = _elementwise(name)
         table[name] = table[f"{name}_"] = _elementwise(name)
+    for name in _DROPOUTS:
+        for home in (torch, F):
+            if hasattr(home, name):
+                table[getattr(home, name)] = _dropout(name, "alpha" not in name)
     for name in _NOTHING:
         for home in (torch, F):
             if hasattr(home, name):
@@ -287,15 +325,15 @@ _NUMBERWISE = (
     "reciprocal", "log", "iadd", "isub", "imul", "itruediv", "pos",
 )  # fmt: skip
 _ACTIVATIONS = (
-    "relu", "relu6", "leaky_relu", "prelu", "rrelu", "elu", "celu", "selu", "gelu", "silu", "mish",
+    "relu", "relu6", "leaky_relu", "rrelu", "elu", "celu", "selu", "gelu", "silu", "mish",
     "sigmoid", "tanh", "hardtanh", "hardsigmoid", "hardswish", "hardshrink", "logsigmoid",
-    "softplus", "softshrink", "softsign", "tanhshrink", "threshold", "local_response_norm",
+    "softplus", "softshrink", "softsign", "tanhshrink", "threshold",
     "float", "half", "double", "to", "type", "type_as",
 )  # fmt: skip
-_NOTHING = (
+_DROPOUTS = (
     "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout",
-    "contiguous", "detach", "clone",
 )  # fmt: skip
+_NOTHING = ("contiguous", "detach", "clone")
 _RESHAPES = ("flatten", "view", "reshape", "squeeze", "unsqueeze", "unflatten", "ravel", "view_as")
 
 FUNCTIONS: dict[Any, Reader] = {
@@ -321,6 +359,8 @@ FUNCTIONS: dict[Any, Reader] = {
     **dict.fromkeys(
         (F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.adaptive_max_pool3d), _adaptive("max")
     ),
+    **dict.fromkeys((F.prelu, torch.prelu), _prelu),
+    F.local_response_norm: _response_norm,
     F.pad: _pad,
     F.linear: _linear,
     **dict.fromkeys((F.batch_norm, torch.batch_norm), _batch_norm),

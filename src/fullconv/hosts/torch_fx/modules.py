@@ -13,17 +13,18 @@ from torch import nn
 
 from fullconv.blueprint import (
     AdaptivePool,
-    BatchNorm,
     Convolution,
     Elementwise,
     Identity,
     Linear,
     Op,
     Pad,
+    PerChannel,
     Pool,
     Refused,
     Reshape,
     Softmax,
+    Unknown,
 )
 from fullconv.geometry import Sweep
 
@@ -89,7 +90,25 @@ def _convolution(m: Any, shape: Shape) -> Op:
     return Convolution(m.out_channels, grid, m.groups)
 
 
+def _linear(m: Any, shape: Shape) -> Op:
+    if m._parameters.get("weight") is None:
+        return Refused("Linear with a weight that a hook computes", HOOKED)
+    return Linear(m.in_features, m.out_features)
+
+
+def _batch_norm(m: Any, shape: Shape) -> Op:
+    if m.running_mean is None:
+        return Refused(f"{type(m).__name__} without running statistics", BATCH_NORM)
+    return PerChannel(type(m).__name__, m.num_features)
+
+
+def _per_channel(m: Any, shape: Shape) -> Op:
+    return PerChannel(type(m).__name__, shape[1])
+
+
 def _max_pool(m: Any, shape: Shape) -> Op:
+    if m.return_indices:
+        return Unknown(f"{type(m).__name__} with return_indices")
     dims = len(shape) - 2
     grid = sweeps(m.kernel_size, m.stride, m.padding, m.dilation, dims, ceil_mode=m.ceil_mode)
     return Pool("max", grid)
@@ -120,6 +139,19 @@ RECURRENT = (
 SPATIAL_NORM = (
     "Its mean and variance are taken over the whole map, so every window would need its own."
 )
+RANDOM = (
+    "It is on at inference (training=True is its default), so every answer is drawn anew; pass "
+    "training=self.training."
+)
+BATCH_NORM = (
+    "It normalises with the statistics of its input, so every number depends on the whole image "
+    "and on the other images of the batch."
+)
+HOOKED = (
+    "A convolution cannot take over such a weight under its own name. Make it permanent first "
+    "(torch.nn.utils.remove_weight_norm, remove_spectral_norm, prune.remove), or use "
+    "torch.nn.utils.parametrizations."
+)
 LOOKUP = "It looks up entries by number; it does not work on images."
 
 _elementwise = _named(Elementwise)
@@ -137,11 +169,12 @@ MODULES: dict[type, ModuleReader] = {
         (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d),
         lambda m, shape: adaptive("max", m.output_size, shape),
     ),
-    nn.Linear: lambda m, shape: Linear(m.in_features, m.out_features),
+    nn.Linear: _linear,
     **dict.fromkeys(
         (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d),
-        lambda m, shape: BatchNorm(m.num_features),
+        _batch_norm,
     ),
+    **dict.fromkeys((nn.PReLU, nn.LocalResponseNorm), _per_channel),
     **dict.fromkeys((nn.Flatten, nn.Unflatten), _named(Reshape)),
     nn.Softmax: lambda m, shape: Softmax(softmax_axis(m.dim, shape)),
     nn.LogSoftmax: lambda m, shape: Softmax(softmax_axis(m.dim, shape), "log-softmax"),
@@ -152,10 +185,10 @@ MODULES: dict[type, ModuleReader] = {
     ),
     **dict.fromkeys(
         (
-            nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU,
+            nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU,
             nn.SiLU, nn.Mish, nn.Sigmoid, nn.Tanh, nn.Hardtanh, nn.Hardsigmoid, nn.Hardswish,
             nn.Hardshrink, nn.LogSigmoid, nn.Softplus, nn.Softshrink, nn.Softsign, nn.Tanhshrink,
-            nn.Threshold, nn.LocalResponseNorm,
+            nn.Threshold,
         ),
         _elementwise,
     ),

@@ -287,15 +287,12 @@ def _wanted(node: fx.Node, args: Any) -> tuple[int, int] | None:
 def remove_dead(graph: fx.Graph, root: nn.Module) -> None:
     """Erase nodes nobody reads, but none that works in place: its input is read instead."""
     for node in reversed(list(graph.nodes)):
-        if (
-            not node.users
-            and node.op not in ("output", "placeholder")
-            and not _in_place(node, root)
-        ):
+        if not node.users and node.op not in ("output", "placeholder") and not in_place(node, root):
             graph.erase_node(node)
 
 
-def _in_place(node: fx.Node, root: nn.Module) -> bool:
+def in_place(node: fx.Node, root: nn.Module) -> bool:
+    """Whether a node changes its input, and so matters even if nobody reads its result."""
     if node.op == "call_module":
         return bool(getattr(root.get_submodule(str(node.target)), "inplace", False))
     name = str(getattr(node.target, "__name__", node.target))

@@ -20,7 +20,7 @@ from fullconv.hosts.torch_fx import runtime
 from fullconv.hosts.torch_fx.fcn import FCN
 from fullconv.hosts.torch_fx.read import Reading
 from fullconv.hosts.torch_fx.sharing import share, stand_in_for
-from fullconv.hosts.torch_fx.tracing import remove_dead
+from fullconv.hosts.torch_fx.tracing import in_place, remove_dead
 from fullconv.surgery.edits import (
     AlongChannels,
     Bypass,
@@ -48,13 +48,24 @@ def apply(plan: Plan, reading: Reading) -> FCN:
     tree = share(reading.model, reading.constants)
     for module in tree.modules():
         module.training = False
-    work = _Work(graph, tree, named, plan.edits, reading.blueprint)
+    work = _Work(graph, tree, named, plan.edits, reading.blueprint, _uses(reading.graph))
     for name, edit in plan.edits.items():
         WRITERS[type(edit)](work, named[name], edit)
     _guard(graph, plan)
     remove_dead(graph, tree)
     graph.lint()
     return FCN(tree, graph, plan)
+
+
+def _uses(graph: fx.Graph) -> dict[str, list[str]]:
+    """For each module that is called, the nodes that call it or read a tensor of it."""
+    table: dict[str, list[str]] = {n.target: [] for n in graph.nodes if n.op == "call_module"}
+    for node in graph.nodes:
+        target = str(node.target)
+        owner = target.rpartition(".")[0] if node.op == "get_attr" else target
+        if node.op in ("call_module", "get_attr") and owner in table:
+            table[owner].append(node.name)
+    return table
 
 
 @dataclass
@@ -66,6 +77,7 @@ class _Work:
     nodes: dict[str, fx.Node]
     edits: dict[str, Edit]
     blueprint: Blueprint
+    uses: dict[str, list[str]]
     replaced: set[str] = field(default_factory=set)
 
     def input(self, node: fx.Node) -> fx.Node:
@@ -79,10 +91,7 @@ class _Work:
 
     def alike(self, node: fx.Node) -> bool:
         """Whether every use of the node's module gets the same edit."""
-        uses = [
-            name for name, n in self.nodes.items() if n.target == node.target and n.op == node.op
-        ]
-        return len({self.edits.get(name) for name in uses}) == 1
+        return len({self.edits.get(name) for name in self.uses[str(node.target)]}) == 1
 
     def swap(self, node: fx.Node, build: Callable[[nn.Module], nn.Module]) -> bool:
         """Replace a node's module in the tree; False where its uses differ, or it has none."""
@@ -124,7 +133,11 @@ class _Work:
 
 
 def _bypass(work: _Work, node: fx.Node, edit: Bypass) -> None:
-    if not work.swap(node, lambda module: nn.Identity()):
+    source = work.input(node)
+    if len(source.users) > 1 and any(in_place(n, work.tree) for n in work.graph.nodes):
+        # What follows may work in place, and others read the same map.
+        work.call(node, torch.clone, source)
+    elif not work.swap(node, lambda module: nn.Identity()):
         work.drop(node)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fullconv.blueprint import BatchNorm, Linear, Node, Softmax
+from fullconv.blueprint import Linear, Node, PerChannel, Softmax
 from fullconv.geometry import Sweep
 from fullconv.surgery.edits import AlongChannels, LinearToConv
 from fullconv.surgery.rules.rule import Outcome, Rule, Setting, only_map, refuse
@@ -19,7 +19,11 @@ def linear(op: Linear, node: Node, inputs: tuple[Value, ...], setting: Setting) 
     group = x.group(len(x.layout))
     others = [label for g in x.layout[:-1] for label in g if x.length(label) > 1]
     covers_space = not others or CHANNEL in others
-    if CHANNEL not in group or (len(group) > 1 and not covers_space):
+    if x.channels == 1 and CHANNEL not in group and not others:
+        # A single channel may stand apart from the flattened cells, or be left out.
+        apart = tuple(tuple(n for n in g if n != CHANNEL) for g in x.layout[:-1])
+        x = x.laid_out((*apart, x.layout[-1]))
+    elif CHANNEL not in group or (len(group) > 1 and not covers_space):
         refuse(
             node,
             f"is applied along space, to the last axis of a {x}.",
@@ -29,6 +33,13 @@ def linear(op: Linear, node: Node, inputs: tuple[Value, ...], setting: Setting) 
         )
     if x.extent(group) != op.in_features:
         refuse_sizes(node, x, op.in_features, setting)
+    if any(spans and index not in group for index, spans in enumerate(x.bins, 1)):
+        refuse(
+            node,
+            f"works on single cells of a {x} whose bins overlap at this window.",
+            why="Such bins can be folded only into a linear layer over all of them.",
+            hint="Choose a window whose map divides evenly into the bins.",
+        )
     flattened = any(label in group for label in range(1, len(x.axes) + 1))
     kernel = tuple(axis.size if index in group else 1 for index, axis in enumerate(x.axes, 1))
     dilation = tuple(a.dilation if k > 1 else 1 for a, k in zip(x.axes, kernel, strict=True))
@@ -44,15 +55,15 @@ def linear(op: Linear, node: Node, inputs: tuple[Value, ...], setting: Setting) 
     return Outcome(Map(op.out_features, axes, (*x.layout[:-1], (CHANNEL,))), edit, why)
 
 
-def batch_norm(op: BatchNorm, node: Node, inputs: tuple[Value, ...], setting: Setting) -> Outcome:
+def per_channel(op: PerChannel, node: Node, inputs: tuple[Value, ...], setting: Setting) -> Outcome:
     """Batch norm scales channels; on a vector it becomes the batch norm of a map."""
     x = only_map(node, inputs)
     if x.group(1) != (CHANNEL,) or x.is_flattened:
         refuse(
             node,
-            f"normalises features of a {x} that are not its channels.",
+            f"treats axis 1 of a {x} as channels, which it is not.",
             why="A scale for every position is tied to the window.",
-            hint="Put the batch norm before the flattening or after the linear layer.",
+            hint="Put it before the flattening or after the linear layer.",
         )
     if x.is_plain:
         return Outcome(x)
@@ -62,6 +73,10 @@ def batch_norm(op: BatchNorm, node: Node, inputs: tuple[Value, ...], setting: Se
 def softmax(op: Softmax, node: Node, inputs: tuple[Value, ...], setting: Setting) -> Outcome:
     """Softmax over classes, at every cell."""
     x = only_map(node, inputs)
+    if op.axis == 0:
+        refuse(
+            node, f"{op.name} over the batch.", why="Images must stay independent of each other."
+        )
     if x.group(op.axis) != (CHANNEL,):
         refuse(
             node,
@@ -74,4 +89,4 @@ def softmax(op: Softmax, node: Node, inputs: tuple[Value, ...], setting: Setting
     return Outcome(x, AlongChannels(len(x.axes)), "a vector's entries are a map's channels")
 
 
-RULES: dict[type, Rule] = {Linear: linear, BatchNorm: batch_norm, Softmax: softmax}
+RULES: dict[type, Rule] = {Linear: linear, PerChannel: per_channel, Softmax: softmax}

@@ -55,15 +55,15 @@ def _maps(node: Node, inputs: tuple[Value, ...]) -> list[Map]:
     return maps
 
 
-def _check_fixed(node: Node, x: Map, constant: Fixed) -> bool:
-    """Refuse a constant with a value for every position; tell whether it has one per channel."""
+def _check_fixed(node: Node, x: Map, constant: Fixed) -> int:
+    """Refuse a constant with a value for every position; tell how many channels it has."""
     groups = x.layout[len(x.layout) - min(len(x.layout), len(constant.shape)) :]
     sizes = constant.shape[len(constant.shape) - len(groups) :]
     if len(constant.shape) > len(x.layout) + 1 or (
         len(constant.shape) == len(x.layout) + 1 and constant.shape[0] != 1
     ):
         refuse(node, f"joins a {x} with a constant of shape {times(constant.shape)}.")
-    per_channel = False
+    channels = 1
     for group, size in zip(groups, sizes, strict=True):
         if size == 1:
             continue
@@ -75,8 +75,8 @@ def _check_fixed(node: Node, x: Map, constant: Fixed) -> bool:
                 why="It is tied to the window; outside it there is no value.",
                 hint="Only constants that are the same at every position can slide.",
             )
-        per_channel = True
-    return per_channel
+        channels = size
+    return channels
 
 
 def combine(op: Combine, node: Node, inputs: tuple[Value, ...], setting: Setting) -> Outcome:
@@ -87,11 +87,10 @@ def combine(op: Combine, node: Node, inputs: tuple[Value, ...], setting: Setting
     if any(x.channels not in (1, channels) for x in maps):
         refuse(node, f"joins {' and '.join(str(x) for x in maps)}.")
     axes, ragged = _meet(node, maps)
-    value = Map(channels, axes, first.layout)
-    constants = [x for x in inputs if isinstance(x, Fixed)]
-    checked = [_check_fixed(node, first, constant) for constant in constants]
-    per_channel = any(checked)
-    if per_channel and not first.is_plain:
+    counts = [_check_fixed(node, first, x) for x in inputs if isinstance(x, Fixed)]
+    # A single channel is repeated for every entry of a constant.
+    value = Map(max(channels, *counts, 1), axes, first.layout)
+    if max(counts, default=1) > 1 and not first.is_plain:
         if ragged:
             refuse(node, "joins branches of different length with a constant; split it in two.")
         return Outcome(value, AlongChannels(len(axes)), "a vector's entries are a map's channels")
@@ -108,6 +107,10 @@ def concat(op: Concat, node: Node, inputs: tuple[Value, ...], setting: Setting) 
             node,
             "concatenates a map with a constant.",
             why="A constant has no place in the image (a class token?).",
+        )
+    if op.axis == 0:
+        refuse(
+            node, "concatenates along the batch.", why="Images must stay independent of each other."
         )
     if maps[0].layout[op.axis - 1] != (CHANNEL,):
         refuse(

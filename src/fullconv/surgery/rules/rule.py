@@ -26,11 +26,13 @@ class Setting:
         stride: the stride wanted, px per axis; None while the native one is being found.
         last: names of the nodes after which nothing looks at neighbouring cells any more.
         window: the classifier's input size, for messages.
+        batch: images in the trace: a reshape that changes it mixes images.
     """
 
     stride: tuple[int, ...] | None
     last: frozenset[str]
     window: tuple[int, ...]
+    batch: int
 
     def keep(self, index: int, axis: Axis, sweep: Sweep) -> int:
         """The part of a layer's stride that may still step without overshooting the stride."""

@@ -36,8 +36,15 @@ def regroup(x: Map, shape: tuple[int, ...]) -> tuple[Group, ...] | None:
 def reshape(op: Reshape, node: Node, inputs: tuple[Value, ...], setting: Setting) -> Outcome:
     """Flatten, view, squeeze and their kin: nothing happens to the numbers of a map."""
     x = only_map(node, inputs)
-    if node.problem:
-        refuse_sizes(node, x, node.shape[-1], setting)
+    if node.problem or (node.shape and node.shape[0] != setting.batch):
+        if len(node.shape) == 2 and node.shape[1] != x.extent(tuple(range(len(x.axes) + 1))):
+            refuse_sizes(node, x, node.shape[1], setting)
+        refuse(
+            node,
+            f"{op.name} makes {times(node.shape)} of {setting.batch} images.",
+            why="Images must stay independent of each other.",
+            hint="Flatten from axis 1 on: torch.flatten(x, 1).",
+        )
     layout = regroup(x, node.shape[1:])
     if layout is None:
         refuse(
@@ -94,11 +101,15 @@ def take(op: Slice, node: Node, inputs: tuple[Value, ...], setting: Setting) -> 
     full = (0, None, 1)
     if op.ranges[0] != full:
         refuse(node, "indexes the batch.", why="Images must stay independent of each other.")
-    channels, axes, edit = x.channels, list(x.axes), None
+    channels, axes = x.channels, list(x.axes)
+    edit: TakeChannels | Bypass | None = None
     for axis, (start, stop, step) in enumerate(op.ranges[1:], 1):
         if (start, stop, step) == full and axis not in op.dropped:
             continue
         group = x.layout[axis - 1]
+        if axis in op.dropped and CHANNEL not in group and x.extent(group) == 1:
+            edit = edit or Bypass()  # the only cell there is
+            continue
         if group == (CHANNEL,):
             last = x.channels if stop is None else stop
             channels = len(range(start, last, step))
@@ -122,6 +133,8 @@ def take(op: Slice, node: Node, inputs: tuple[Value, ...], setting: Setting) -> 
         refuse(node, "indexes channels and space at once.", hint="Index them one after the other.")
     layout = tuple(g for axis, g in enumerate(x.layout, 1) if axis not in op.dropped)
     why = "channels are axis 1 in every map" if edit else ""
+    if isinstance(edit, Bypass):
+        why = "there is one cell already"
     return Outcome(Map(channels, tuple(axes), layout), edit, why)
 
 

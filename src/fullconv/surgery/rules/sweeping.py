@@ -33,6 +33,18 @@ def _check_collapsed(node: Node, x: Map, sweeps: tuple[Sweep, ...]) -> None:
             )
 
 
+def _check_dilated(node: Node, x: Map, sweeps: tuple[Sweep, ...]) -> None:
+    """Adaptive pooling makes the cells of a window; what a kernel sees beside them is not known."""
+    for axis, sweep in zip(x.axes, sweeps, strict=True):
+        if axis.dilation > 1 and (sweep.pads or sweep.overhang(axis.size) > 0):
+            refuse(
+                node,
+                f"reaches beyond the {axis.size} cells that adaptive pooling made.",
+                why="In the FCN there are cells of other windows beside them, not the rim it pads.",
+                hint="Choose a window at which that pooling does nothing, or remove the padding.",
+            )
+
+
 def _sees_outside(x: Map, sweeps: tuple[Sweep, ...]) -> bool:
     """Whether the layer reaches beyond the map: by padding, or by hanging over its end."""
     return any(
@@ -47,6 +59,7 @@ def convolution(
     """A convolution stays one; its stride may turn into dilation of what follows."""
     x = plain_map(node, only_map(node, inputs))
     _check_collapsed(node, x, op.sweeps)
+    _check_dilated(node, x, op.sweeps)
     head = node.name in setting.last
     axes, sweeps = [], []
     for index, (axis, sweep) in enumerate(zip(x.axes, op.sweeps, strict=True)):
@@ -72,14 +85,16 @@ def pool(op: Pool, node: Node, inputs: tuple[Value, ...], setting: Setting) -> O
     """
     x = plain_map(node, inputs[0])
     _check_collapsed(node, x, op.sweeps)
+    _check_dilated(node, x, op.sweeps)
     head = node.name in setting.last
     axes, sweeps, whole = [], [], False
     for index, (axis, sweep) in enumerate(zip(x.axes, op.sweeps, strict=True)):
         large = op.kind == "average" or sweep.kernel > SMALL_KERNEL
         if head and large and _covers(sweep, axis):
             whole = True
-            # A kernel that hangs over the end averages the cells that are there.
-            sweep = replace(sweep, kernel=min(sweep.kernel, axis.size), stride=1, ceil_mode=False)
+            # A kernel that hangs over the end takes in the cells that are there.
+            taps = min(sweep.kernel, (axis.size - 1) // sweep.dilation + 1)
+            sweep = replace(sweep, kernel=taps, stride=1, ceil_mode=False)
             axes.append(axis.swept(sweep, keep=1, collapse=True))
             sweeps.append(axis.inner(sweep, keep=1))
             continue
@@ -101,8 +116,7 @@ def pad(op: Pad, node: Node, inputs: tuple[Value, ...], setting: Setting) -> Out
         refuse(node, "pads the batch.", why="Images must stay independent of each other.")
     sweeps = tuple(Sweep(1, padding=amount) for amount in op.amounts[2:])
     _check_collapsed(node, x, sweeps)
-    if any(axis.dilation > 1 for axis in x.axes) and any(sweep.pads for sweep in sweeps):
-        refuse(node, "pads a map whose stride was turned into dilation.")
+    _check_dilated(node, x, sweeps)
     axes = tuple(axis.swept(sweep, keep=1) for axis, sweep in zip(x.axes, sweeps, strict=True))
     channels = x.channels + sum(op.amounts[1])
     return Outcome(Map.plain(channels, axes), pads=_sees_outside(x, sweeps))

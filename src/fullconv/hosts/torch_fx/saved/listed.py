@@ -38,7 +38,9 @@ _RUNTIME = (
 _OF_WEIGHTS = (
     torch.broadcast_to,
     torch.chunk,
+    torch.dot,
     torch.einsum,
+    torch.mv,
     torch.norm,
     torch.norm_except_dim,
     torch.rsub,
@@ -49,6 +51,7 @@ _OF_WEIGHTS = (
     torch.tile,
     torch.var,
     torch.var_mean,
+    torch.vdot,
     torch._weight_norm,
     F.normalize,
     operator.floordiv,
