@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import pytest
@@ -29,15 +28,6 @@ class LeNet(nn.Module):
         x = x.view(-1, 256)
         return self.fc3(F.relu(self.fc2(F.relu(self.fc1(x)))))
 """
-
-
-@pytest.fixture(scope="session")
-def data() -> Path:
-    root = Path(__file__).resolve().parents[2]
-    folder = Path(os.environ.get("FULLCONV_DATA", root.parent / "shared" / "data"))
-    if not folder.is_dir():
-        pytest.skip(f"the real data is not at {folder}")
-    return folder
 
 
 @pytest.fixture
