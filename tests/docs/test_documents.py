@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -69,6 +70,7 @@ def test_the_readme_shows_the_plan_that_is_printed() -> None:
     """The table in the README is an excerpt of the real one."""
     done = subprocess.run(
         [sys.executable, "-m", "fullconv", "plan", "torchvision:vgg16"],
+        env={**os.environ, "COLUMNS": "160"},
         capture_output=True,
         text=True,
         check=True,
