@@ -34,7 +34,6 @@ def main() -> None:
 
     model = load_model(f"torchvision:{args.model}:random").module
     weights = sum(p.numel() * p.element_size() for p in model.parameters()) / 2**20
-    fullconv.plan(model, 224)  # warm up imports, not the conversion
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MIB
     start = time.perf_counter()
     fcn = fullconv.convert(model, 224)

@@ -77,8 +77,8 @@ class Certificate:
             return "equal" if difference <= self.tolerance else "DIFFERENT"
 
         kind = "random image" if self.noise else "image"
-        seen = ", ".join(f"{times(size)}" for size in self.images)
-        seen = f"{self.cells} windows of {len(self.images)} {kind}{'s' * (len(self.images) > 1)}"
+        plural = "s" if len(self.images) > 1 else ""
+        seen = f"{self.cells} windows of {len(self.images)} {kind}{plural}"
         if self.exact:
             crops = verdict(self.windows)
             why = "Nothing in the network pads: every cell equals its crop, on any image."

@@ -111,11 +111,12 @@ class Plan:
 
     def summary(self) -> list[tuple[str, str]]:
         """The facts beside the edits, as (name, value) pairs for people."""
+        plural = "" if self.channels == 1 else "s"
         pads = (
             "nothing" if not self.padded else f"{len(self.padded)} layers, first {self.padded[0]}"
         )
         return [
-            ("window", f"{times(self.window)} px, {self.channels} channels"),
+            ("window", f"{times(self.window)} px, {self.channels} channel{plural}"),
             ("stride", f"{times(self.stride)} px (native {times(self.native_stride)})"),
             ("receptive field", f"{times(self.receptive_field)} px"),
             ("scores", f"{self.outputs}" + (" probabilities" if self.probabilities else "")),
