@@ -2,136 +2,225 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from fullconv.cli.options import (
-    json_option,
+from fullconv.cli.answers import say, show
+from fullconv.cli.interrupt import at_once
+from fullconv.cli.loading import (
+    Numbers,
+    Size,
+    as_path,
+    describe,
     load_and_convert,
-    model_options,
-    picture_options,
-    read_classes,
-    say,
-    show,
+    load_fcn,
+    single,
     window_of,
+)
+from fullconv.cli.options import (
+    MODEL_FORMS,
+    classes_option,
+    distinct,
+    json_option,
+    model_options,
+    pixels_option,
+    preparation_options,
 )
 from fullconv.errors import FullconvError, UsageError
 
-Size = tuple[int, ...] | None
 
-
-@click.command()
+@click.command(short_help="Show what would be changed.", epilog=MODEL_FORMS)
 @model_options
 @json_option
 def plan(model: str, weights: str | None, window: Size, stride: Size, as_json: bool) -> None:
-    """Show the edits that make MODEL fully convolutional, without making them."""
+    """Show the edits that make MODEL fully convolutional, without making them.
+
+    A plan needs shapes only: no weights are loaded.
+    """
     from fullconv.api.convert import plan as make_plan
     from fullconv.models import load_model
 
     classifier = load_model(model, weights=weights, architecture_only=True)
     say(f"{classifier.form}: weights {classifier.weights}")
-    steps = stride if stride is None or len(stride) > 1 else stride[0]
-    made = make_plan(classifier.module, window_of(classifier, window), stride=steps)
+    if weights is not None:
+        say(f"{weights}: not read, a plan needs shapes only")
+    made = make_plan(classifier.module, window_of(classifier, window), stride=single(stride))
     show(str(made), {"model": model, **made.to_dict()}, as_json)
 
 
-@click.command()
+@click.command(short_help="Prove that the FCN equals its classifier.", epilog=MODEL_FORMS)
 @model_options
 @click.argument("images", nargs=-1, metavar="[IMAGE]...")
-@picture_options
-@click.option("--cells", default=64, show_default=True, type=click.IntRange(2),
-              help="Windows per image compared with crops, at most.")
+@preparation_options
+@pixels_option
+@click.option(
+    "--cells",
+    default=64,
+    show_default=True,
+    type=click.IntRange(2),
+    metavar="N",
+    help="Windows per image compared with crops, at most.",
+)
 @json_option
 def check(
-    model: str, weights: str | None, window: Size, stride: Size, images: tuple[str, ...],
-    mean: Any, std: Any, max_pixels: int, cells: int, as_json: bool,
+    model: str,
+    weights: str | None,
+    window: Size,
+    stride: Size,
+    images: tuple[str, ...],
+    mean: Numbers,
+    std: Numbers,
+    max_pixels: int,
+    cells: int,
+    as_json: bool,
 ) -> None:
-    """Prove, in float64, that the FCN of MODEL equals it; with IMAGES, also on their windows."""
+    """Convert MODEL and prove, in float64, that the FCN equals it.
+
+    Cells are compared with crops of the IMAGEs, or of random images without any. Exit code 1 if
+    something differs that must not.
+    """
     from fullconv.api.verify import verify
-    from fullconv.evaluate.heatmap import prepared
+    from fullconv.evaluate.heatmap import grid_of, prepared
     from fullconv.storage.images import read_image
 
     classifier, fcn = load_and_convert(model, weights, window, stride)
+    describe(fcn, None, mean, std)
     read = [read_image(path, channels=fcn.plan.channels, max_pixels=max_pixels) for path in images]
-    pictures = [prepared(image, mean or fcn.about.mean, std or fcn.about.std) for image in read]
+    for image in read:
+        grid_of(fcn, image)
+    pictures = [prepared(image, fcn.about.mean, fcn.about.std) for image in read]
     say("comparing ...")
-    certificate = verify(classifier.module, fcn, pictures or None, cells=cells)
+    with at_once():
+        certificate = verify(classifier.module, fcn, pictures or None, cells=cells)
     show(str(certificate), {"model": model, **certificate.to_dict()}, as_json)
     if not certificate.ok:
         raise FullconvError("the FCN does not equal the classifier.", where=model)
 
 
-@click.command()
+@click.command(short_help="Write the FCN to a file.", epilog=MODEL_FORMS)
 @model_options
-@click.option("-o", "--output", required=True, metavar="FILE.safetensors",
-              help="Where to write; its description goes beside it, as .json.")
-@click.option("--check/--no-check", "checked", default=True, show_default=True,
-              help="Prove it before writing.")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="FILE.safetensors",
+    help="Where to write; its description goes beside it, as .json.",
+)
+@classes_option
+@preparation_options
+@click.option(
+    "--check/--no-check",
+    "checked",
+    default=True,
+    show_default=True,
+    help="Prove that it equals MODEL before it is written.",
+)
 @json_option
 def convert(
-    model: str, weights: str | None, window: Size, stride: Size, output: str, checked: bool,
+    model: str,
+    weights: str | None,
+    window: Size,
+    stride: Size,
+    output: str,
+    classes: str | None,
+    mean: Numbers,
+    std: Numbers,
+    checked: bool,
     as_json: bool,
 ) -> None:
-    """Convert MODEL and write the FCN: weights as safetensors, everything else as JSON."""
-    from fullconv.api.save import save
+    """Convert MODEL and write the FCN: weights as safetensors, everything else as JSON.
+
+    The class names and the preparation of images are written with it. Read it again with
+    "fullconv heatmap" or, in Python, fullconv.load.
+    """
+    from fullconv.api.save import check_target, save
     from fullconv.api.verify import verify
 
-    if not output.endswith(".safetensors"):
-        raise UsageError(f"-o {output} must end in .safetensors.")
+    if Path(output).suffix != ".safetensors":
+        raise UsageError(f"-o {output} must be a name that ends in .safetensors.")
+    beside = Path(output).with_suffix(".json")
+    distinct({"-o": Path(output), "beside -o": beside},
+             {"the weights": as_path(weights), "the class names": as_path(classes)})  # fmt: skip
+    check_target(output)
     classifier, fcn = load_and_convert(model, weights, window, stride)
+    describe(fcn, classes, mean, std)
     certificate = None
     if checked:
         say("comparing ...")
-        certificate = verify(classifier.module, fcn)
+        with at_once():
+            certificate = verify(classifier.module, fcn)
         if not certificate.ok:
             raise FullconvError(f"the FCN does not equal the classifier.\n{certificate}")
     paths = [str(path) for path in save(fcn, output)]
-    data = {"model": model, "written": paths, "plan": fcn.plan.to_dict()}
+    data: dict[str, Any] = {"model": model, "written": paths, "plan": fcn.plan.to_dict()}
     if certificate is not None:
         data["certificate"] = certificate.to_dict()
     show(f"{fcn.plan}\n{certificate or ''}\nwritten: {', '.join(paths)}", data, as_json)
 
 
-@click.command()
+@click.command(
+    short_help="Show where in an image a class is.",
+    epilog=MODEL_FORMS + " Here it may also be a network written by fullconv convert.",
+)
 @model_options
 @click.argument("image")
-@click.option("--class", "target", metavar="NAME|INDEX",
-              help="The class to show [the most probable one anywhere].")
-@click.option("-o", "--output", metavar="FILE.png", help="The picture [IMAGE-heatmap.png].")
-@click.option("--map", "map_path", metavar="FILE.npy",
-              help="Also write the raw scores (class, row, col), and their geometry as .json.")
-@click.option("--classes", metavar="FILE", help="Class names, one per line or a JSON list.")
-@picture_options
+@click.option(
+    "--class",
+    "target",
+    metavar="NAME|NUMBER",
+    help="The class to show [the most probable one anywhere].",
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE.png",
+    help="The picture, .png or .jpg [IMAGE-heatmap.png in this folder].",
+)
+@click.option(
+    "--map",
+    "map_path",
+    metavar="FILE.npy",
+    help="Also write the raw scores (class, row, col), and beside them, as .json, where "
+    "the cells lie.",
+)
+@classes_option
+@preparation_options
+@pixels_option
 @json_option
 def heatmap(
-    model: str, weights: str | None, window: Size, stride: Size, image: str, target: str | None,
-    output: str | None, map_path: str | None, classes: str | None, mean: Any, std: Any,
-    max_pixels: int, as_json: bool,
+    model: str,
+    weights: str | None,
+    window: Size,
+    stride: Size,
+    image: str,
+    target: str | None,
+    output: str | None,
+    map_path: str | None,
+    classes: str | None,
+    mean: Numbers,
+    std: Numbers,
+    max_pixels: int,
+    as_json: bool,
 ) -> None:
-    """Show where in IMAGE a class is: MODEL at every window, painted over the picture.
+    """Show where in IMAGE a class is: the probability at every window, painted over it.
 
-    MODEL may also be a network written by "fullconv convert".
+    The picture shows one class, as probabilities from 0 to 1; --map keeps the raw scores of all.
     """
-    import dataclasses
-
-    from fullconv.api.save import load
+    from fullconv.cli.heatmap_files import HeatmapFiles
     from fullconv.evaluate.heatmap import heatmap as make_heatmap
     from fullconv.geometry import times
 
-    output = output or f"{Path(image).stem}-heatmap.png"
-    _check_outputs(image, output, map_path)
-    if model.endswith(".safetensors"):
-        fcn = load(model)
-    else:
-        _, fcn = load_and_convert(model, weights, window, stride)
-    if classes is not None:
-        names = read_classes(classes, fcn.plan.outputs)
-        fcn.about = dataclasses.replace(fcn.about, classes=names)
-    made = make_heatmap(fcn, image, target, mean=mean, std=std, max_pixels=max_pixels)
-    written = _write(made, output, map_path)
+    files = HeatmapFiles.named(image, output, map_path)
+    files.check({"the image": Path(image), "the class names": as_path(classes),
+                 "the weights": as_path(weights), "the network": Path(model)})  # fmt: skip
+    fcn = load_fcn(model, weights, window, stride)
+    describe(fcn, classes, mean, std)
+    say(f"scoring {image} ...")
+    with at_once():
+        made = make_heatmap(fcn, image, target, max_pixels=max_pixels)
+    written = files.write(made)
     value, box = made.peak
     rows, cols = made.grid.shape
     text = (
@@ -148,40 +237,21 @@ def heatmap(
     show(text, data, as_json)
 
 
-def _check_outputs(image: str, output: str, map_path: str | None) -> None:
-    if Path(output).suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise UsageError(f"-o {output} must end in .png or .jpg.")
-    if map_path is not None and Path(map_path).suffix != ".npy":
-        raise UsageError(f"--map {map_path} must end in .npy.")
-    if Path(output).resolve() == Path(image).resolve():
-        raise UsageError(f"-o {output} would overwrite the image itself.")
-
-
-def _write(made: Any, output: str, map_path: str | None) -> list[str]:
-    """The picture, and the raw map with its geometry."""
-    import numpy as np
-
-    from fullconv.storage.files import atomic
-
-    written = []
-    if map_path is not None:
-        beside = Path(map_path).with_suffix(".json")
-        with atomic(map_path) as part:
-            np.save(part, made.scores)
-        with atomic(beside) as part:
-            part.write_text(json.dumps(made.geometry(), indent=1) + "\n", encoding="utf-8")
-        written += [map_path, str(beside)]
-    with atomic(output) as part:
-        made.overlay().picture.save(part)
-    return [output, *written]
-
-
-@click.command()
-@click.option("-o", "--output", default="fullconv-demo", show_default=True, metavar="FOLDER",
-              help="Where the pictures go.")
+@click.command(short_help="The whole job on what comes with the package.")
+@click.option(
+    "-o",
+    "--output",
+    default="fullconv-demo",
+    show_default=True,
+    metavar="FOLDER",
+    help="Where the pictures go.",
+)
 @json_option
 def demo(output: str, as_json: bool) -> None:
-    """The whole job on a bundled classifier of textures and a mosaic it has never seen."""
+    """The whole job on a bundled classifier of textures and a mosaic it has never seen.
+
+    Needs no network, no GPU and about a minute; scikit-image gives the photographs.
+    """
     from fullconv.demo import run
 
     report = run(Path(output), say=say)

@@ -2,29 +2,49 @@
 
 from __future__ import annotations
 
-import os
+import io
+import logging
 import sys
 
 import click
 
 import fullconv
+from fullconv.cli.answers import hush
 from fullconv.cli.commands import check, convert, demo, heatmap, plan
+from fullconv.cli.interrupt import INTERRUPTED
 from fullconv.errors import FullconvError
 
-INTERRUPTED = 130
+EXAMPLES = """\b
+Examples:
+  fullconv demo
+  fullconv plan torchvision:vgg16
+  fullconv check timm:resnet50.a1_in1k photo.jpg
+  fullconv heatmap torchvision:alexnet photo.jpg --class "tabby cat"
+  fullconv convert net.py:build --weights net.pth -o net.safetensors
+  fullconv heatmap net.safetensors photo.jpg
+
+\b
+Exit codes: 0 ok, 1 failed, 2 usage, 3 bad input, 4 refused model,
+            130 interrupted."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EXAMPLES,
+)
 @click.version_option(fullconv.__version__, prog_name="fullconv")
 def cli() -> None:
     """Turn a CNN classifier into the fully convolutional network that computes the same function
     at every place of an image of any size, and prove it.
 
-    MODEL is torchvision:NAME[:WEIGHTS|:random], timm:NAME[:random], path/to/file.py:factory, a
-    bundled model (textures) or, for heatmap, a network written by "fullconv convert".
-
-    Exit codes: 0 ok, 1 failed, 2 usage, 3 bad input, 4 refused model, 130 interrupted.
-    """  # noqa: D205
+    \b
+    MODEL is one of
+      torchvision:NAME[:WEIGHTS|:random]   torchvision:vgg16
+      timm:NAME[:random]                   timm:resnet50.a1_in1k
+      path/to/file.py:factory              a function that returns an nn.Module
+      textures                             a bundled model
+      FILE.safetensors                     written by "fullconv convert"; for heatmap
+    """
 
 
 for command in (plan, check, convert, heatmap, demo):
@@ -33,20 +53,31 @@ for command in (plan, check, convert, heatmap, demo):
 
 def main() -> None:
     """Run the command line; every error a person can cause is one message and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may lack × and →
+    # What it logs with a traceback is raised too, and becomes one message here.
+    logging.getLogger("torch._subclasses.fake_tensor").disabled = True
     try:
-        cli.main(prog_name="fullconv", standalone_mode=False)
+        sys.exit(cli.main(prog_name="fullconv", standalone_mode=False))
     except FullconvError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
-    except click.ClickException as error:
+        _fail(str(error), error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(error.exit_code)
+    except click.UsageError as error:
+        where = f"\nTry {error.ctx.command_path} --help." if error.ctx else ""
+        _fail(error.format_message() + where, error.exit_code)
+    except click.ClickException as error:
+        _fail(error.format_message(), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
-        # The reader of our output went away; say nothing, and let Python not try again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        hush()  # the reader of our answer went away
         sys.exit(1)
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(f"error: {message}", err=True)
+    sys.exit(code)

@@ -1,24 +1,28 @@
-"""Options that several commands share, and how a MODEL word becomes an FCN."""
+"""Arguments and options that several commands share, and how they are read from words."""
 
 from __future__ import annotations
 
 import json
+import math
+import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from fullconv.errors import InputError, UsageError
 
-if TYPE_CHECKING:
-    from fullconv.hosts.torch_fx.fcn import FCN
-    from fullconv.models import Classifier
-
 Command = Callable[..., Any]
+Decorator = Callable[[Command], Command]
+
+MODEL_FORMS = (
+    "MODEL is torchvision:NAME[:WEIGHTS|:random], timm:NAME[:random], path/to/file.py:factory or "
+    "a bundled model (textures)."
+)
 
 
-class Size(click.ParamType):
+class Size(click.ParamType):  # type: ignore[type-arg]
     """`224`, or `224x160` for one number per axis."""
 
     name = "PX"
@@ -28,12 +32,12 @@ class Size(click.ParamType):
         if isinstance(value, tuple):
             return value
         parts = str(value).lower().replace("×", "x").split("x")
-        if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        if not all(part.isdecimal() and 0 < int(part) < 2**31 for part in parts):
             self.fail(f"{value!r} is no size; write 224, or 224x160 (height x width).", param, ctx)
         return tuple(int(part) for part in parts)
 
 
-class Numbers(click.ParamType):
+class Numbers(click.ParamType):  # type: ignore[type-arg]
     """`0.5`, or `0.485,0.456,0.406` for one number per channel."""
 
     name = "NUMBERS"
@@ -43,97 +47,103 @@ class Numbers(click.ParamType):
         if isinstance(value, tuple):
             return value
         try:
-            return tuple(float(part) for part in str(value).split(","))
+            numbers = tuple(float(part) for part in str(value).split(","))
         except ValueError:
+            numbers = ()
+        if not numbers or not all(map(math.isfinite, numbers)):
             self.fail(f"{value!r} is no list of numbers; write 0.5, or 0.5,0.4,0.3.", param, ctx)
+        return numbers
 
 
-def model_options(command: Command) -> Command:
-    """MODEL and how to load it."""
-    for decorate in reversed(
-        (
-            click.argument("model"),
-            click.option("--weights", metavar="FILE", help="Weights: safetensors or a checkpoint."),
-            click.option("--window", type=Size(), help="Input size of the classifier, px."),
-            click.option("--stride", type=Size(), help="Px between windows [native]."),
-        )
-    ):
-        command = decorate(command)
-    return command
+def _together(*decorators: Decorator) -> Decorator:
+    """Several decorators as one, the first outermost."""
+
+    def decorate(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
 
 
-def picture_options(command: Command) -> Command:
-    """How images are prepared, where MODEL does not say."""
-    for decorate in reversed(
-        (
-            click.option("--mean", type=Numbers(), help="Of pixels scaled to 0..1 [the model's]."),
-            click.option("--std", type=Numbers(), help="Likewise [the model's]."),
-            click.option("--max-pixels", type=click.IntRange(1), default=200_000_000,
-                         show_default=True, help="Refuse larger images."),
-        )
-    ):  # fmt: skip
-        command = decorate(command)
-    return command
+model_options = _together(
+    click.argument("model"),
+    click.option("--weights", metavar="FILE",
+                 help="Its weights: safetensors, or a PyTorch checkpoint."),
+    click.option("--window", type=Size(),
+                 help="Input size it was built for, as 224 or 224x160 (height x width) "
+                 "[the model's]."),
+    click.option("--stride", type=Size(), help="Distance between windows [the native one]."),
+)  # fmt: skip
+"""MODEL and how to load it."""
 
+preparation_options = _together(
+    click.option("--mean", type=Numbers(),
+                 help="Subtracted from pixels scaled to 0..1, as 0.5 or 0.5,0.4,0.3 "
+                 "[the model's]."),
+    click.option("--std", type=Numbers(), help="They are then divided by it [the model's]."),
+)  # fmt: skip
+"""How pixels become numbers, where MODEL does not say."""
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+classes_option = click.option(
+    "--classes", metavar="FILE", help="Class names, one per line or a JSON list [the model's]."
+)
 
+pixels_option = click.option(
+    "--max-pixels", type=click.IntRange(1), default=200_000_000, show_default=True, metavar="N",
+    help="Refuse larger images before they are decoded.",
+)  # fmt: skip
 
-def say(text: str) -> None:
-    """Progress and remarks, on stderr."""
-    click.echo(text, err=True)
-
-
-def show(text: str, data: dict[str, Any], as_json: bool) -> None:
-    """The answer, on stdout: text for people or JSON for programs."""
-    click.echo(json.dumps(data, indent=1, ensure_ascii=False) if as_json else text.rstrip("\n"))
-
-
-def window_of(classifier: Classifier, window: tuple[int, ...] | None) -> int | tuple[int, ...]:
-    """The window asked for, or the one the model was built for."""
-    chosen = window or classifier.window
-    if chosen is None:
-        raise UsageError(
-            "the window is not known.",
-            where=classifier.form,
-            why="Nothing says which input size the classifier was built for.",
-            hint="Pass --window, for example --window 224.",
-        )
-    return chosen[0] if len(chosen) == 1 else chosen
-
-
-def load_and_convert(
-    model: str,
-    weights: str | None,
-    window: tuple[int, ...] | None,
-    stride: tuple[int, ...] | None,
-) -> tuple[Classifier, FCN]:
-    """The classifier and its FCN, which knows where it came from."""
-    from fullconv.api.convert import convert
-    from fullconv.hosts.torch_fx.fcn import About
-    from fullconv.models import load_model
-
-    classifier = load_model(model, weights=weights)
-    say(f"{classifier.form}: weights {classifier.weights}")
-    steps = stride if stride is None or len(stride) > 1 else stride[0]
-    fcn = convert(classifier.module, window_of(classifier, window), stride=steps)
-    names = classifier.classes
-    if names is not None and len(names) != fcn.plan.outputs:
-        names = None
-    fcn.about = About(classifier.form, names, classifier.mean, classifier.std)
-    return classifier, fcn
+json_option = click.option("--json", "as_json", is_flag=True,
+                           help="Answer in JSON, for programs.")  # fmt: skip
 
 
 def read_classes(path: str, count: int) -> tuple[str, ...]:
     """Class names from a text file, one per line, or a JSON list."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
-        listed = json.loads(text) if text.lstrip().startswith("[") else text.splitlines()
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot be read: {error}.", where=path) from error
-    names = tuple(str(name).strip() for name in listed if str(name).strip())
+        text = Path(path).read_bytes().decode("utf-8-sig")
+        listed: Any = text.splitlines()
+        if text.lstrip()[:1] in ("[", "{"):
+            listed = json.loads(text)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}.", where=path) from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            "is no text in UTF-8.", where=path, hint="Class names stand one per line."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"begins like JSON, and is none: {error}.", where=path) from error
+    if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
+        raise InputError(
+            "is JSON, but no list of class names.",
+            where=path,
+            hint='Write ["cat", "dog"], in the order of the scores, or one name per line.',
+        )
+    names = tuple(name.strip() for name in listed if name.strip())
     if len(names) != count:
         raise InputError(
             f"holds {len(names)} class names, but the network has {count} scores.", where=path
         )
     return names
+
+
+def distinct(outputs: dict[str, Path | None], inputs: dict[str, Path | None]) -> None:
+    """Raise UsageError if something to be written is something that is read.
+
+    `outputs` go by where their names come from (`-o`), `inputs` by what they are.
+    """
+    for option, output in outputs.items():
+        for what, read in inputs.items():
+            if output is not None and read is not None and _same(output, read):
+                raise UsageError(
+                    f"{output} would overwrite {what}.", where=option, hint="Name another file."
+                )
+
+
+def _same(one: Path, other: Path) -> bool:
+    if os.path.realpath(one) == os.path.realpath(other):
+        return True
+    try:
+        return one.samefile(other)
+    except OSError:  # one of them is not there
+        return False

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor, nn
 
-from fullconv.errors import InputError, UsageError, near
+from fullconv.errors import FullconvError, InputError, UsageError
+from fullconv.evaluate.class_names import find_class
 from fullconv.evaluate.overlay import Overlay, overlay
-from fullconv.geometry import Box, Grid
+from fullconv.geometry import Box, Grid, times
 from fullconv.hosts.torch_fx.fcn import FCN
+from fullconv.hosts.torch_fx.tracing import in_eval
 from fullconv.storage.images import Image, read_image
 
 Floats = npt.NDArray[np.float32]
+Numbers = tuple[float, ...]
+
+MAP_FORMAT = "fullconv-map-1"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +36,7 @@ class Heatmap:
         scores: the network's own scores, `(K, rows, cols)`.
         probabilities: the same as probabilities, `(K, rows, cols)`: softmax over the classes, the
             logistic function for a single score, or the scores themselves if the network already
-            ends in a softmax.
+            ends in a softmax or a logistic function.
         grid: which window each cell stands for.
         index: the class to look at.
         classes: names of the classes, or None.
@@ -78,6 +85,7 @@ class Heatmap:
         Cell `(i, j)` stands for the window whose first pixel is `offset + (i, j) * stride`.
         """
         return {
+            "format": MAP_FORMAT,
             "image": str(self.image.path),
             "size": list(self.grid.size),
             "window": list(self.grid.window),
@@ -92,16 +100,16 @@ class Heatmap:
 def heatmap(
     fcn: FCN,
     image: str | os.PathLike[str] | Image | npt.NDArray[np.uint8],
-    target: int | str | None = None,
+    target: SupportsIndex | str | None = None,
     *,
-    mean: tuple[float, ...] | None = None,
-    std: tuple[float, ...] | None = None,
+    mean: Numbers | None = None,
+    std: Numbers | None = None,
     max_pixels: int = 200_000_000,
 ) -> Heatmap:
     """Score every window of an image.
 
     Args:
-        fcn: the network; with two spatial axes.
+        fcn: the network; with two spatial axes. Run in inference mode.
         image: a file, or pixels `(H, W, 3)` or `(H, W, 1)`, uint8.
         target: the class to look at, by name or number; the one that is most probable anywhere
             by default.
@@ -109,100 +117,76 @@ def heatmap(
         max_pixels: refuse larger files, before they are decoded.
 
     Raises InputError for an image that cannot be read or is smaller than the window or a map that
-    holds NaN, UsageError for a class the network does not have.
+    holds NaN, UsageError for a class the network does not have, and FullconvError where memory does
+    not suffice.
     """
-    if len(fcn.window) != 2:
-        raise UsageError(f"a heat map needs a network with two spatial axes, not {len(fcn.window)}.")
+    if not isinstance(fcn, FCN):
+        raise UsageError(
+            f"a heat map needs an FCN, not a {type(fcn).__name__}.",
+            hint="Make one with fullconv.convert(model, window).",
+        )
     classes = fcn.about.classes
     index = None if target is None else find_class(target, classes, fcn.plan.outputs)
     picture = _image(image, fcn.plan.channels, max_pixels)
-    try:
-        grid = fcn.grid(picture.size)
-    except InputError as error:
-        raise InputError(
-            error.what, where=str(picture.path), why=error.why, hint=error.hint
-        ) from error
+    grid = grid_of(fcn, picture)
     x = prepared(picture, mean or fcn.about.mean, std or fcn.about.std)
-    weight = next(fcn.parameters(), x)
-    with torch.inference_mode():
-        scores = fcn(x.to(weight))[0].float()  # (K, rows, cols)
-        if fcn.plan.probabilities:
-            probabilities = scores
-        else:
-            probabilities = scores.sigmoid() if len(scores) == 1 else scores.softmax(0)
-    if not bool(torch.isfinite(scores).all()):
-        bad = int((~torch.isfinite(scores)).sum())
-        raise InputError(
-            f"{bad:,} of {scores.numel():,} scores are not finite (NaN or infinite).",
-            where=str(picture.path),
-            hint="Look for NaN in the weights, or for overflow in half precision.",
-        )
+    scores = _scores(fcn, x, picture)
+    probabilities = _probabilities(fcn, scores)
     if index is None:
         index = int(probabilities.flatten(1).amax(1).argmax())
-    return Heatmap(
-        picture, scores.cpu().numpy(), probabilities.cpu().numpy(), grid, index, classes
-    )
+    return Heatmap(picture, scores.cpu().numpy(), probabilities.cpu().numpy(), grid, index, classes)
 
 
-def prepared(image: Image, mean: tuple[float, ...], std: tuple[float, ...]) -> torch.Tensor:
+def grid_of(fcn: FCN, image: Image) -> Grid:
+    """The windows of an image. Raises InputError, naming its file, if there is no whole one."""
+    if len(fcn.window) != 2:
+        raise UsageError(f"an image has two spatial axes, and this network has {len(fcn.window)}.")
+    try:
+        return fcn.grid(image.size)
+    except InputError as error:
+        where = str(image.path)
+        raise InputError(error.what, where=where, why=error.why, hint=error.hint) from error
+
+
+def prepared(image: Image, mean: Numbers, std: Numbers) -> Tensor:
     """The pixels as a network wants them: `(1, C, H, W)`, scaled to 0..1 and normalised."""
-    for name, numbers in (("mean", mean), ("std", std)):
-        if len(numbers) not in (1, image.channels):
-            raise UsageError(
-                f"{name} has {len(numbers)} numbers, but the network takes {image.channels} "
-                "channels.",
-                hint="Give one number, or one per channel.",
-            )
+    check_preparation(image.channels, mean, std)
     pixels = image.scaled()
     pixels -= np.asarray(mean, np.float32)
     pixels /= np.asarray(std, np.float32)
-    return torch.from_numpy(pixels).permute(2, 0, 1)[None]
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None]  # (H, W, C) -> (1, C, H, W)
 
 
-def find_class(target: int | str, classes: tuple[str, ...] | None, count: int) -> int:
-    """The number of a class given by name, by one of several names, or by number.
-
-    Names compare without regard to case; where a class has several (`"tabby, tabby cat"`), any of
-    them will do. Raises UsageError for a class that is not there, naming near ones.
-    """
-    number = int(target) if isinstance(target, int) or target.isdecimal() else None
-    if number is not None:
-        if 0 <= number < count:
-            return number
-        raise UsageError(f"class {number}: the network has classes 0 to {count - 1}.")
-    assert isinstance(target, str)
-    if classes is None:
-        raise UsageError(
-            f"class {target!r}: the names of the classes are not known.",
-            hint=f"Give a number from 0 to {count - 1}, or the names (--classes FILE).",
-        )
-    if len(classes) != count:
-        raise UsageError(f"there are {len(classes)} class names for {count} scores.")
-    wanted = target.strip().lower()
-    whole = [i for i, name in enumerate(classes) if name.lower() == wanted]
-    synonyms = [i for i, name in enumerate(classes) if wanted in _names(name)]
-    found = whole or synonyms
-    if len(found) == 1:
-        return found[0]
-    if found:
-        listed = ", ".join(f"{i} ({classes[i]})" for i in found)
-        raise UsageError(f"class {target!r} is ambiguous: {listed}.", hint="Give its number.")
-    every = list(dict.fromkeys(part for name in classes for part in (name, *_names(name))))
-    raise UsageError(
-        f"the network has no class {target!r}.",
-        hint=near(target, every) or f"It has {', '.join(classes[:8])}{', …' * (count > 8)}.",
-    )
-
-
-def _names(name: str) -> list[str]:
-    return [part.strip().lower() for part in name.split(",")]
+def check_preparation(channels: int, mean: Numbers, std: Numbers) -> None:
+    """Raise UsageError for a mean or std that does not fit the channels of an image."""
+    for name, numbers in (("mean", mean), ("std", std)):
+        if len(numbers) not in (1, channels):
+            few = "1 channel" if channels == 1 else f"{channels} channels"
+            raise UsageError(
+                f"{name} has {len(numbers)} numbers, but the network takes {few}.",
+                hint="Give one number, or one per channel.",
+            )
+        if not all(map(math.isfinite, numbers)) or (
+            name == "std" and not all(x > 0 for x in numbers)
+        ):
+            raise UsageError(
+                f"{name}={','.join(f'{number:g}' for number in numbers)} cannot be.",
+                why="Pixels, from 0 to 1, have the mean subtracted and are divided by the std.",
+                hint="Both are finite, and every std is above 0.",
+            )
 
 
 def _image(
     image: str | os.PathLike[str] | Image | npt.NDArray[np.uint8], channels: int, max_pixels: int
 ) -> Image:
     if isinstance(image, Image):
-        return image
+        if image.channels == channels:
+            return image
+        raise InputError(
+            f"the image has {image.channels} channels, and the network takes {channels}.",
+            where=str(image.path),
+            hint=f"Read it with read_image(path, channels={channels}).",
+        )
     if isinstance(image, np.ndarray):
         if image.ndim != 3 or image.shape[2] != channels or image.dtype != np.uint8:
             raise InputError(
@@ -211,3 +195,57 @@ def _image(
             )
         return Image(Path("array"), image)
     return read_image(image, channels=channels, max_pixels=max_pixels)
+
+
+def _scores(fcn: FCN, x: Tensor, picture: Image) -> Tensor:
+    """The map `(K, rows, cols)` of an image `(1, C, H, W)`, all of it finite."""
+    weight = next(fcn.parameters(), x)
+    try:
+        with in_eval(fcn), torch.inference_mode():
+            scores = fcn(x.to(weight))[0].float()
+    except (MemoryError, RuntimeError) as error:
+        short = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if not short and "allocate memory" not in str(error):
+            raise
+        raise FullconvError(
+            f"the memory does not suffice for an image of {times(picture.size)} px.",
+            where=str(picture.path),
+            why="Every layer's map of the whole image is held in memory.",
+            hint="Cut the image into parts, or make it smaller.",
+        ) from error
+    bad = int((~torch.isfinite(scores)).sum())
+    if not bad:
+        return scores
+    for name, tensor in fcn.state_dict().items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise InputError(
+                "holds numbers that are not finite (NaN or infinite).",
+                where=name,
+                why=f"They make {bad:,} of {scores.numel():,} scores not finite either.",
+                hint="These weights cannot classify; load others.",
+            )
+    raise InputError(
+        f"{bad:,} of {scores.numel():,} scores are not finite (NaN or infinite).",
+        where=str(picture.path),
+        why="All weights are finite, so a layer overflowed.",
+        hint=f"The network works in {str(weight.dtype).removeprefix('torch.')}; float32 or float64 "
+        "reach further. Check mean and std too.",
+    )
+
+
+def _probabilities(fcn: FCN, scores: Tensor) -> Tensor:
+    """Scores `(K, rows, cols)` as probabilities, which they may be already."""
+    if fcn.plan.probabilities or _last_function(fcn) == "sigmoid":
+        return scores
+    return scores.sigmoid() if len(scores) == 1 else scores.softmax(0)
+
+
+def _last_function(fcn: FCN) -> str:
+    """The name of what the network does last, in lower case."""
+    node: Any = fcn.graph.output_node().all_input_nodes[0].args[0]  # what is cut to whole windows
+    while node.op == "call_module" and isinstance(
+        fcn.get_submodule(node.target), nn.Identity | nn.modules.dropout._DropoutNd
+    ):
+        node = node.args[0]
+    called = type(fcn.get_submodule(node.target)) if node.op == "call_module" else node.target
+    return str(getattr(called, "__name__", called)).strip("_").lower()

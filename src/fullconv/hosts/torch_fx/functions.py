@@ -277,6 +277,12 @@ def _batch_norm(
     return PerChannel("batch_norm", input.shape[1]), read
 
 
+def _torch_batch_norm(
+    input: Operand, weight: Any, bias: Any, mean: Any, var: Any, training: bool, *rest: Any
+) -> Read | None:
+    return _batch_norm(input, mean, var, weight, bias, training)
+
+
 def _softmax(name: str) -> Reader:
     def read(
         input: Operand, dim: int | None = None, *rest: Any, axis: int | None = None, **more: Any
@@ -363,7 +369,8 @@ FUNCTIONS: dict[Any, Reader] = {
     F.local_response_norm: _response_norm,
     F.pad: _pad,
     F.linear: _linear,
-    **dict.fromkeys((F.batch_norm, torch.batch_norm), _batch_norm),
+    F.batch_norm: _batch_norm,
+    torch.batch_norm: _torch_batch_norm,
     **dict.fromkeys((F.softmax, torch.softmax, "softmax"), _softmax("softmax")),
     **dict.fromkeys((F.log_softmax, torch.log_softmax, "log_softmax"), _softmax("log-softmax")),
     F.scaled_dot_product_attention: _refused("scaled_dot_product_attention", ATTENTION),

@@ -111,8 +111,9 @@ def _op(node: fx.Node, model: nn.Module) -> tuple[Op, tuple[Operand, ...]]:
     inputs = operands((args, kwargs))
     if node.op == "output":
         if len(inputs) != 1 or not isinstance(args[0], Operand):
+            kind = type(args[0]).__name__.removeprefix("immutable_")
             raise RefusedError(
-                f"returns {type(args[0]).__name__} with {len(inputs)} tensors.",
+                f"returns {kind} with {len(inputs)} tensors.",
                 where=type(model).__name__,
                 why="A score map needs one answer per window.",
                 hint="Wrap the model so that forward returns its scores only.",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
 import operator
 from collections.abc import Iterator
+from contextlib import contextmanager
 from math import prod
 from typing import Any
 
@@ -25,11 +27,6 @@ class Recorded(fx.Proxy):
     def value(self) -> Any:
         """The fake tensor, or the number."""
         return self.node.meta["value"]
-
-    # Networks ask `isinstance(x, torch.Tensor)`.
-    @property  # type: ignore[misc]
-    def __class__(self) -> type:
-        return torch.Tensor if isinstance(self.value, torch.Tensor) else type(self)
 
     def __getattr__(self, name: str) -> Any:
         if not isinstance(self.value, torch.Tensor):
@@ -78,3 +75,29 @@ class Sizes(tuple[Any, ...]):
     def numel(self) -> Any:
         """The product of all sizes."""
         return self[0] * prod(self[1:])
+
+
+_isinstance = builtins.isinstance
+
+
+def _sees_tensors(thing: Any, kinds: Any) -> bool:
+    """`isinstance`, to which a recorded tensor is a tensor."""
+    if _isinstance(thing, kinds):
+        return True
+    known = thing.value if _isinstance(thing, Recorded) else None
+    return _isinstance(known, torch.Tensor) and _isinstance(known, kinds)
+
+
+@contextmanager
+def tensors_seen() -> Iterator[None]:
+    """While it holds, `isinstance(x, torch.Tensor)` is true of recorded tensors, in Python code.
+
+    A `__class__` that says so would reach PyTorch's C++ too: it looks for the numbers of what it
+    takes for a tensor, and `torch.pow(x, 2.0)` ends the process.
+    """
+    before = builtins.isinstance
+    vars(builtins)["isinstance"] = _sees_tensors
+    try:
+        yield
+    finally:
+        vars(builtins)["isinstance"] = before

@@ -15,11 +15,15 @@ from typing import Any
 
 import torch
 from torch import fx, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+)
 
 from fullconv.errors import FullconvError, RefusedError
 from fullconv.geometry import times
-from fullconv.hosts.torch_fx.recorded import BATCH, Recorded
+from fullconv.hosts.torch_fx.recorded import BATCH, Recorded, tensors_seen
 
 RESHAPES = ("view", "reshape")
 
@@ -45,13 +49,14 @@ class Recorder(fx.Tracer):
         """The graph of `model`. Raises RefusedError where it cannot be recorded."""
         tensors = [*model.named_parameters(), *model.named_buffers()]
         self._names = {id(tensor): name for name, tensor in reversed(tensors)}
-        with in_eval(model), torch.no_grad():
+        with in_eval(model), torch.no_grad(), tensors_seen():
             try:
                 graph = self.trace(model)
             except FullconvError:
                 raise
             except Exception as error:
                 raise self._untraceable(error) from error
+        _unwrap(graph)
         remove_dead(graph, model)
         return graph
 
@@ -223,7 +228,7 @@ class Recorder(fx.Tracer):
         path = self.scope.module_path
         scope = f"{path} ({self.scope.module_type.__name__})" if path else root
         where = getattr(error, "where", scope)
-        if isinstance(error, _DependsOnPixelsError) or "data-dependent" in str(error).lower():
+        if isinstance(error, _PIXEL_DEPENDENT) or "data-dependent" in str(error).lower():
             return RefusedError(
                 "what it computes depends on the pixel values (an `if`, a loop or an index "
                 "chosen by the image).",
@@ -243,6 +248,13 @@ class Recorder(fx.Tracer):
 
 class _DependsOnPixelsError(Exception):
     """`forward` asked whether a tensor is true."""
+
+
+_PIXEL_DEPENDENT = (
+    _DependsOnPixelsError,
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+)
 
 
 @contextmanager
@@ -282,6 +294,16 @@ def _wanted(node: fx.Node, args: Any) -> tuple[int, int] | None:
     if len(shape) == 2 and shape[0] in (-1, BATCH) and shape[1] > 0:
         return BATCH, shape[1]
     return None
+
+
+def _unwrap(graph: fx.Graph) -> None:
+    """Undo what fx does to a `forward` with `*args` or `**kwargs`: its answer becomes a list."""
+    codegen = graph._codegen
+    if isinstance(codegen, fx.graph._PyTreeCodeGen):
+        output = graph.output_node()
+        if codegen.pytree_info.out_spec.is_leaf():
+            output.args = (output.args[0][0],)
+        graph.set_codegen(fx.graph.CodeGen())
 
 
 def remove_dead(graph: fx.Graph, root: nn.Module) -> None:

@@ -262,7 +262,7 @@ def _along_channels(work: _Work, node: fx.Node, edit: AlongChannels) -> None:
         if not work.swap(node, lambda m: kind(dim=1)):
             log = isinstance(module, nn.LogSoftmax)
             work.call(node, torch.log_softmax if log else torch.softmax, work.input(node), dim=1)
-    elif node.target in (torch.nn.functional.batch_norm, torch.batch_norm):
+    elif node.target in (torch.nn.functional.batch_norm, torch.batch_norm, torch.prelu):
         pass  # the function itself takes any number of axes
     elif node.op in ("call_function", "call_method") and "softmax" in _name(node):
         log = "log" in _name(node)

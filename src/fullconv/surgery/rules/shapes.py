@@ -68,7 +68,9 @@ def refuse_sizes(node: Node, x: Map, features: int, setting: Setting) -> None:
     side = round(cells ** (1 / max(1, len(x.axes))))
     if rest == 0 and side >= 1 and side ** len(x.axes) == cells:
         ranges = [(side * a.stride - a.slack, (side + 1) * a.stride - a.slack - 1) for a in x.axes]
-        if all(a.dilation == 1 and low > 0 for a, (low, _) in zip(x.axes, ranges, strict=True)):
+        # The strides of cells that stand for whole windows are no longer the layers' own.
+        as_built = all(axis.dilation == 1 and not axis.collapsed for axis in x.axes)
+        if as_built and all(low > 0 for low, _ in ranges):
             low, high = ranges[0]
             size = f"{low}" if low == high else f"{low} to {high}"
             given = "the size" if low == high else "the sizes"

@@ -16,7 +16,10 @@ SMALL_KERNEL = 3
 
 def _covers(sweep: Sweep, axis: Axis) -> bool:
     """Whether one position of the kernel takes in the whole axis, and nothing else."""
-    return not sweep.pads and sweep.count(axis.size) == 1 and sweep.extent >= axis.size > 1
+    hangs_over = sweep.extent > axis.size
+    if sweep.pads or sweep.count(axis.size) != 1 or (hangs_over and sweep.dilation > 1):
+        return False
+    return sweep.extent >= axis.size > 1
 
 
 def _check_collapsed(node: Node, x: Map, sweeps: tuple[Sweep, ...]) -> None:
@@ -93,8 +96,7 @@ def pool(op: Pool, node: Node, inputs: tuple[Value, ...], setting: Setting) -> O
         if head and large and _covers(sweep, axis):
             whole = True
             # A kernel that hangs over the end takes in the cells that are there.
-            taps = min(sweep.kernel, (axis.size - 1) // sweep.dilation + 1)
-            sweep = replace(sweep, kernel=taps, stride=1, ceil_mode=False)
+            sweep = replace(sweep, kernel=min(sweep.kernel, axis.size), stride=1, ceil_mode=False)
             axes.append(axis.swept(sweep, keep=1, collapse=True))
             sweeps.append(axis.inner(sweep, keep=1))
             continue

@@ -38,7 +38,10 @@ def encode(value: Any) -> Any:
 
 
 def decode(value: Any, nodes: Mapping[str, fx.Node]) -> Any:
-    """The inverse of `encode`, given the nodes that came before. Raises ValueError, KeyError or TypeError."""
+    """The inverse of `encode`, given the nodes that came before.
+
+    Raises ValueError, KeyError or TypeError for what is no argument.
+    """
     if isinstance(value, list):
         return tuple(decode(entry, nodes) for entry in value)
     if not isinstance(value, dict):

@@ -104,7 +104,9 @@ METHODS = frozenset({f for f in FUNCTIONS if isinstance(f, str)} | set(_METHODS_
 """Every tensor method a saved network may call."""
 
 KINDS: dict[str, type[nn.Module]] = {
-    kind.__name__: kind for kind in (*MODULES, runtime.FoldedConv) if not issubclass(kind, _REFUSED)
+    kind.__name__: kind
+    for kind in (*MODULES, runtime.FoldedConv)
+    if issubclass(kind, nn.Module) and not issubclass(kind, _REFUSED)
 }
 """Every module a saved network may hold."""
 
@@ -127,9 +129,8 @@ def word(name: Any) -> str:
 
     Raises RefusedError: what cannot may be code.
     """
-    if isinstance(name, str) and name.isidentifier() and name.isascii():
-        if not keyword.iskeyword(name):
-            return name
+    if isinstance(name, str) and name.isidentifier() and not keyword.iskeyword(name):
+        return name
     raise RefusedError(
         f"holds {str(name)[:60]!r} where a name belongs.",
         why="It would become part of a program.",

@@ -6,6 +6,7 @@ on a list (`listed`) or checked to be a plain name. Reading a program never runs
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -63,7 +64,9 @@ def _node(node: fx.Node) -> dict[str, Any]:
         args = [encode(entry) for entry in node.args]
         kwargs = {key: encode(entry) for key, entry in node.kwargs.items()}
     except TypeError as error:
-        raise FullconvError(f"has an argument that cannot be saved: {error}.", where=node.name)
+        raise FullconvError(
+            f"has an argument that cannot be saved: {error}.", where=node.name
+        ) from error
     entry = {"name": node.name, "op": node.op, "target": target, "args": args, "kwargs": kwargs}
     return {key: value for key, value in entry.items() if value not in ([], {})}
 
@@ -129,7 +132,8 @@ def _tree(modules: Mapping[str, Any], entries: list[Entry]) -> nn.Module:
 
     They are put there in the order of the table, which is that of the state dict.
     """
-    with torch.device("meta"):
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about sizes that make no sense; the run below judges them
         built = {path(target): _build(form) for target, form in modules.items()}
     tree = _still(nn.Module())
     made: dict[str, Tensor] = {}

@@ -19,6 +19,9 @@ ones, `same_as` where the numbers are those of an earlier tensor."""
 KINDS = ("parameter", "buffer", "constant")
 """A constant is a buffer that the state dict leaves out."""
 
+ALIGNMENT = 64
+"""Bytes. PyTorch puts tensors at multiples of it, a file does not, and some sums then differ."""
+
 
 def pack(module: nn.Module) -> tuple[list[Entry], dict[str, Tensor]]:
     """The table, in the order of the state dict, and the numbers on the CPU, by name.
@@ -69,9 +72,8 @@ def unpack(entries: list[Entry], numbers: Mapping[str, Tensor]) -> dict[str, Ten
         left.discard(name)
         if (tensor.dtype, list(tensor.shape)) != (dtype_of(entry["dtype"]), entry["shape"]):
             raise ValueError(f"{name} is {tensor.dtype}, {list(tensor.shape)} in the weights")
-        if "strides" in entry:
-            laid = empty(entry, tensor.device)
-            tensor = laid.copy_(tensor)
+        if "strides" in entry or tensor.data_ptr() % ALIGNMENT:
+            tensor = empty(entry, tensor.device).copy_(tensor)
         if entry["kind"] == "parameter":
             tensor = nn.Parameter(tensor, requires_grad=tensor.is_floating_point())
         made[name] = tensor

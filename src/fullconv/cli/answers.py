@@ -1,0 +1,50 @@
+"""What a command says: the answer on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from fullconv.errors import FullconvError
+
+
+def say(text: str) -> None:
+    """Progress and remarks, on stderr."""
+    click.echo(text, err=True)
+
+
+def show(text: str, data: Mapping[str, Any], as_json: bool) -> None:
+    """The answer, on stdout: text for people or JSON for programs.
+
+    The JSON is plain ASCII, which every terminal and pipe takes.
+    """
+    answer = json.dumps(_finite(data), indent=1, allow_nan=False) if as_json else text.rstrip("\n")
+    try:
+        click.echo(answer)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        hush()
+        raise FullconvError(
+            f"the answer cannot be written: {error.strerror}.", where="stdout"
+        ) from error
+
+
+def hush() -> None:
+    """Send the rest of stdout nowhere: Python would try to write it again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _finite(value: Any) -> Any:
+    """`value` with null in place of NaN and infinity, which JSON lacks."""
+    if isinstance(value, Mapping):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,93 @@
+"""From the words of a command to an FCN that knows where it came from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fullconv.cli.answers import say
+from fullconv.cli.options import read_classes
+from fullconv.errors import UsageError
+
+if TYPE_CHECKING:
+    from fullconv.hosts.torch_fx.fcn import FCN
+    from fullconv.models import Classifier
+
+Size = tuple[int, ...] | None
+Numbers = tuple[float, ...] | None
+
+SAVED = ".safetensors"
+
+
+def single(size: Size) -> int | tuple[int, ...] | None:
+    """One number for all axes as that number."""
+    return size[0] if size is not None and len(size) == 1 else size
+
+
+def window_of(classifier: Classifier, window: Size) -> int | tuple[int, ...]:
+    """The window asked for, or the one the model was built for."""
+    chosen = single(window or classifier.window)
+    if chosen is None:
+        raise UsageError(
+            "the window is not known.",
+            where=classifier.form,
+            why="Nothing says which input size the classifier was built for.",
+            hint="Pass --window, for example --window 224.",
+        )
+    return chosen
+
+
+def load_and_convert(
+    model: str, weights: str | None, window: Size, stride: Size
+) -> tuple[Classifier, FCN]:
+    """The classifier and its FCN."""
+    from fullconv.api.convert import convert
+    from fullconv.hosts.torch_fx.fcn import About
+    from fullconv.models import load_model
+
+    classifier = load_model(model, weights=weights)
+    say(f"{classifier.form}: weights {classifier.weights}")
+    fcn = convert(classifier.module, window_of(classifier, window), stride=single(stride))
+    names, count = classifier.classes, fcn.plan.outputs
+    if names is not None and len(names) != count:
+        say(f"{classifier.form}: its {len(names)} class names are left out, for {count} scores")
+        names = None
+    fcn.about = About(classifier.form, names, classifier.mean, classifier.std)
+    return classifier, fcn
+
+
+def load_fcn(model: str, weights: str | None, window: Size, stride: Size) -> FCN:
+    """The FCN of a MODEL word, which may be a network that "fullconv convert" has written."""
+    if not model.endswith(SAVED):
+        return load_and_convert(model, weights, window, stride)[1]
+    given = {"--weights": weights, "--window": window, "--stride": stride}
+    unused = [name for name, value in given.items() if value is not None]
+    if unused:
+        raise UsageError(
+            f"{' and '.join(unused)} cannot be given for a network that is converted already.",
+            where=model,
+            hint="Leave it out. If the file holds the weights of a classifier, name the "
+            "classifier instead and pass the file with --weights.",
+        )
+    from fullconv.api.save import load
+
+    fcn = load(model)
+    say(f"{model}: converted from {fcn.about.form or 'a network in memory'}")
+    return fcn
+
+
+def describe(fcn: FCN, classes: str | None, mean: Numbers, std: Numbers) -> None:
+    """Let what was given by hand go before what the model says of itself."""
+    from fullconv.evaluate.heatmap import check_preparation
+
+    about = fcn.about
+    names = about.classes if classes is None else read_classes(classes, fcn.plan.outputs)
+    about = replace(about, classes=names, mean=mean or about.mean, std=std or about.std)
+    check_preparation(fcn.plan.channels, about.mean, about.std)
+    fcn.about = about
+
+
+def as_path(given: str | None) -> Path | None:
+    """A file that may not have been named."""
+    return None if given is None else Path(given)
