@@ -186,8 +186,12 @@ ENDS = {
     "more channels than there are": lambda m, x: m.whole(x[:, -100:].flatten(1)),
     "one channel, flattened": lambda m, x: F.linear(x[:, 2:3].flatten(1), m.weight[:, :AREA]),
     "some scores": lambda m, x: m.whole(m.flat(x))[:, 1:],
-    "scores side by side": lambda m, x: torch.cat([m.whole(m.flat(x)), m.vector(x.amax((2, 3)))], 1),
-    "concatenated last": lambda m, x: torch.cat((m.vector(x.mean((2, 3))), m.one(m.flat(x))), dim=-1),
+    "scores side by side": lambda m, x: torch.cat(
+        [m.whole(m.flat(x)), m.vector(x.amax((2, 3)))], 1
+    ),
+    "concatenated last": lambda m, x: torch.cat(
+        (m.vector(x.mean((2, 3))), m.one(m.flat(x))), dim=-1
+    ),
     "rows averaged, columns flattened": lambda m, x: F.linear(
         x.mean(2).flatten(1), m.weight[:, : CHANNELS * CELLS]
     ),
@@ -196,7 +200,23 @@ ENDS = {
     ),
 }
 
-ADAPTIVE = [1, 2, 3, 4, 5, 6, 7, 13, (1, 3), (4, 1), (3, None), (None, 4), (None, None), (6, 4), (2, 5)]
+ADAPTIVE = [
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    13,
+    (1, 3),
+    (4, 1),
+    (3, None),
+    (None, 4),
+    (None, None),
+    (6, 4),
+    (2, 5),
+]
 """Sizes of adaptive pooling: identity, regular, overlapping, repeating, mixed."""
 
 

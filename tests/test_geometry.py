@@ -146,9 +146,7 @@ def test_receptive_field_by_perturbing_pixels(sweeps, cells, cell):
     y = x
     for sweep in sweeps:
         weight = torch.ones(1, 1, sweep.kernel, dtype=torch.float64)
-        y = F.conv1d(
-            F.pad(y, sweep.padding), weight, stride=sweep.stride, dilation=sweep.dilation
-        )
+        y = F.conv1d(F.pad(y, sweep.padding), weight, stride=sweep.stride, dilation=sweep.dilation)
     assume(y.shape[-1] > cell)
     y[0, 0, cell].backward()
     seen = x.grad[0, 0].nonzero().flatten().tolist()

@@ -157,7 +157,9 @@ def test_a_stop_between_the_files_leaves_the_old_pair(step, fcn, tmp_path, monke
 
 
 @pytest.mark.parametrize("step", [1, 2])
-def test_a_stop_between_the_files_leaves_nothing_where_nothing_was(step, fcn, tmp_path, monkeypatch):
+def test_a_stop_between_the_files_leaves_nothing_where_nothing_was(
+    step, fcn, tmp_path, monkeypatch
+):
     interrupt_at(monkeypatch, step)
     with pytest.raises(Stop):
         fullconv.save(fcn, tmp_path / "net.safetensors")
@@ -219,7 +221,10 @@ def test_only_an_fcn_is_saved(tmp_path):
 
 @pytest.mark.parametrize("name", ["net", "net.pt", "net.json", ".safetensors", "net.SAFETENSORS"])
 def test_the_name_must_end_in_safetensors(name, fcn, tmp_path):
-    for call in (lambda: fullconv.save(fcn, tmp_path / name), lambda: fullconv.load(tmp_path / name)):
+    for call in (
+        lambda: fullconv.save(fcn, tmp_path / name),
+        lambda: fullconv.load(tmp_path / name),
+    ):
         with pytest.raises(UsageError, match=r"must be a name that ends in \.safetensors"):
             call()
     assert listed(tmp_path) == []

@@ -5,11 +5,11 @@ from importlib.util import find_spec
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import LeNet, Net, TinyVGG
 from torch import nn
 
 import fullconv
 from fullconv.hosts.torch_fx.fcn import About
+from networks import LeNet, Net, TinyVGG
 
 HUB = pytest.mark.skipif(find_spec("timm") is None, reason="torchvision and timm are not installed")
 

@@ -10,6 +10,10 @@ from dataclasses import dataclass
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+import fullconv
 from by_hand import (
     assert_at_window,
     assert_same,
@@ -20,13 +24,9 @@ from by_hand import (
     portrait,
     whole_windows,
 )
-from networks import LeNet, TinyVGG, drawn, noise, ready
-from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
-
-import fullconv
 from fullconv.errors import MissingExtraError
 from fullconv.models.torchvision_import import import_timm, import_torchvision
+from networks import LeNet, TinyVGG, drawn, noise, ready
 
 
 def _torchvision(name: str, **arguments) -> nn.Module:
@@ -225,7 +225,9 @@ def test_the_head_slid_over_the_body(case):
     counts = tuple((extent - entry.window) // s + 1 for extent in size)
     assert counts == whole_windows(size, (entry.window,) * 2, (s, s)) == (2, 1)
     assert ours.shape[2:] == case.fcn.grid(size).shape == counts
-    theirs = head_map(lambda part: entry.head(case.model, part), features, [entry.cells] * 2, counts)
+    theirs = head_map(
+        lambda part: entry.head(case.model, part), features, [entry.cells] * 2, counts
+    )
     assert_same(ours, theirs)
 
 

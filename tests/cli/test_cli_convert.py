@@ -74,7 +74,9 @@ def test_a_network_that_does_not_pass_is_not_written(fullconv, here):
     assert files(here) == {"nets.py", "photo.png"}
 
 
-@pytest.mark.parametrize("name", ["net.pt", "net", "net.safetensors.gz", ".safetensors", "net.json"])
+@pytest.mark.parametrize(
+    "name", ["net.pt", "net", "net.safetensors.gz", ".safetensors", "net.json"]
+)
 def test_the_ending_is_checked_before_anything_is_loaded(name, fullconv, here):
     run = fullconv("convert", "missing.py:build", "-o", name)
     assert run.code == 2

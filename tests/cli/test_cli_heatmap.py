@@ -38,7 +38,9 @@ def test_the_raw_map_is_the_fcn_of_the_prepared_image(fullconv, here):
     run = fullconv("heatmap", "nets.py:build", "photo.png", "--map", "out.npy", "--json")
     assert run.code == 0
     assert run.json["written"] == ["photo-heatmap.png", "out.npy", "out.json"]
-    expected = scores_of("nets.py:build", read_image("photo.png"), (0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
+    expected = scores_of(
+        "nets.py:build", read_image("photo.png"), (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
+    )
     found = np.load("out.npy")
     assert found.dtype == np.float32
     assert np.array_equal(found, expected)
@@ -56,8 +58,7 @@ def test_the_geometry_says_where_every_cell_lies(fullconv, here):
     grid = package.convert(load_model("nets.py:build").module, 16).grid((40, 57))
     for cell in grid:
         top, left = (
-            o + i * s
-            for o, i, s in zip(geometry["offset"], cell, geometry["stride"], strict=True)
+            o + i * s for o, i, s in zip(geometry["offset"], cell, geometry["stride"], strict=True)
         )
         bottom, right = top + geometry["window"][0], left + geometry["window"][1]
         assert grid.box(*cell) == (top, left, bottom, right)

@@ -94,7 +94,7 @@ def test_the_picture_shows_the_image_upright_under_the_tint(kind, fullconv, here
     best = max(
         float(np.corrcoef(pale.ravel(), made[y : y + height, x : x + width].ravel())[0, 1])
         for y in range(made.shape[0] - height + 1)
-        for x in range(0, 40)
+        for x in range(40)
         if x + width <= made.shape[1]
     )
     assert best > 0.9
@@ -102,7 +102,9 @@ def test_the_picture_shows_the_image_upright_under_the_tint(kind, fullconv, here
 
 def test_a_grey_network_gets_luminance(fullconv, here):
     (here / "one.py").write_text(
-        (here / "nets.py").read_text().replace("MEAN, STD = ", "MEAN, STD = (0.25,), (0.5,)\nOLD = ")
+        (here / "nets.py")
+        .read_text()
+        .replace("MEAN, STD = ", "MEAN, STD = (0.25,), (0.5,)\nOLD = ")
     )
     PIL.Image.fromarray(PIXELS).save("image.png")
     run = fullconv("heatmap", "one.py:grey", "image.png", "--map", "out.npy")

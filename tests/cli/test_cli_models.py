@@ -9,7 +9,7 @@ import torch
 from cli_runs import files
 from torch import nn
 
-REFUSED = '''
+REFUSED = """
 import torch
 from torch import nn
 
@@ -102,7 +102,7 @@ def needs(size):
 
 
 number = 7
-'''
+"""
 
 
 @pytest.fixture

@@ -126,7 +126,9 @@ def test_class_names_through_a_pipe_and_an_image_on_stdin(here):
         capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(SRC)},
     )  # fmt: skip
     assert piped.returncode == 3
-    assert "error: /dev/stdin: this is not a regular file.\nSave the image to a file." in piped.stderr
+    assert (
+        "error: /dev/stdin: this is not a regular file.\nSave the image to a file." in piped.stderr
+    )
     assert files(here) == {"nets.py", "photo.png", "out.png"}
 
 

@@ -55,7 +55,9 @@ def test_the_peak_is_the_highest_cell_and_its_window(fcn):
     value, box = made.peak
     assert value == made.values.max()
     row, col = np.unravel_index(made.values.argmax(), made.values.shape)
-    assert box == made.grid.box(int(row), int(col)) == (2 * row, 2 * col, 2 * row + 12, 2 * col + 12)
+    assert (
+        box == made.grid.box(int(row), int(col)) == (2 * row, 2 * col, 2 * row + 12, 2 * col + 12)
+    )
 
 
 def test_without_a_class_the_most_probable_anywhere(fcn):
@@ -67,7 +69,12 @@ def test_a_file_an_image_and_an_array_are_the_same(fcn, tmp_path):
     PIL.Image.fromarray(PIXELS).save(tmp_path / "a.png")
     maps = [
         heatmap(fcn, source, 0).scores
-        for source in (PIXELS, Image(Path("x"), PIXELS), tmp_path / "a.png", str(tmp_path / "a.png"))
+        for source in (
+            PIXELS,
+            Image(Path("x"), PIXELS),
+            tmp_path / "a.png",
+            str(tmp_path / "a.png"),
+        )
     ]
     assert all(np.array_equal(scores, maps[0]) for scores in maps)
 

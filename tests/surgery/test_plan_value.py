@@ -4,8 +4,8 @@ import dataclasses
 import json
 
 import pytest
-from blueprints import plan, square
 
+from blueprints import plan, square
 from fullconv.blueprint import (
     AdaptivePool,
     Concat,

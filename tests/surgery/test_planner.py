@@ -4,9 +4,9 @@ import importlib
 import pkgutil
 
 import pytest
-from blueprints import BATCH, blueprint, edits, plan, square
 
 import fullconv.surgery.rules
+from blueprints import BATCH, blueprint, edits, plan, square
 from fullconv.blueprint import (
     AdaptivePool,
     Blueprint,
@@ -137,9 +137,9 @@ def test_the_body_ends_where_windows_begin():
     relu = (Elementwise("relu"), (4, 6, 6))
     flat = (Reshape("flatten"), (144,))
     assert cuts(conv, relu, flat, (Linear(144, 2), (2,))) == ["n2"]
-    assert cuts(conv, (AdaptivePool("average", (6, 6)), (4, 6, 6)), flat, (Linear(144, 2), (2,))) == [
-        "n1"
-    ]
+    assert cuts(
+        conv, (AdaptivePool("average", (6, 6)), (4, 6, 6)), flat, (Linear(144, 2), (2,))
+    ) == ["n1"]
     assert cuts(conv, relu, (Convolution(2, square(6)), (2, 1, 1))) == ["n2"]
     assert cuts(flat[:1] + ((192,),), (Linear(192, 2), (2,))) == ["n0"]
 
@@ -149,7 +149,11 @@ def test_what_is_reordered_belongs_to_the_head():
     last = (Permute((0, 2, 3, 1)), (6, 6, 4))
     steps = (conv, last, (Elementwise("relu"), (6, 6, 4)), (Reshape("flatten"), (144,)))
     assert cuts(*steps, (Linear(144, 2), (2,))) == ["n1"]
-    shrunk = ((Pool("max", square(3, 2)), (3, 1, 1)), (Reshape("flatten"), (3,)), (Linear(3, 2), (2,)))
+    shrunk = (
+        (Pool("max", square(3, 2)), (3, 1, 1)),
+        (Reshape("flatten"), (3,)),
+        (Linear(3, 2), (2,)),
+    )
     assert cuts(*shrunk, window=(3, 3)) == ["n1"]
 
 

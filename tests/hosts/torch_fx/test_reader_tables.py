@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from by_hand import assert_at_window, assert_same, crop_map
-from networks import Net, noise, ready
 from torch import nn
 
 import fullconv
+from by_hand import assert_at_window, assert_same, crop_map
 from fullconv.errors import RefusedError
 from fullconv.hosts.torch_fx.functions import FUNCTIONS
 from fullconv.hosts.torch_fx.modules import MODULES
+from networks import Net, noise, ready
 
 CONV = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 C, CELLS = 6, 4
@@ -440,7 +440,9 @@ def test_module(name):
         assert_equal(model, dims, everywhere="Pad" not in name)
 
 
-@pytest.mark.parametrize("name", ["PReLU", "BatchNorm1d", "Dropout", "Softmax", "LogSoftmax", "ReLU"])
+@pytest.mark.parametrize(
+    "name", ["PReLU", "BatchNorm1d", "Dropout", "Softmax", "LogSoftmax", "ReLU"]
+)
 def test_module_on_a_vector(name):
     arguments = {"PReLU": (C,), "BatchNorm1d": (C,), "Softmax": (-1,), "LogSoftmax": (1,)}
     module = getattr(nn, name)(*arguments.get(name, ()))
@@ -511,7 +513,9 @@ def test_linear_layers_whose_weight_a_hook_computes_are_refused(hook):
     import torch.nn.utils.prune  # noqa: F401  (not imported by torch itself)
 
     model = network(lambda m, x: m.module(x.flatten(1)), module=hook(nn.Linear(96, 5)))
-    with pytest.raises(RefusedError, match=r"Make it permanent first .*remove_weight_norm") as error:
+    with pytest.raises(
+        RefusedError, match=r"Make it permanent first .*remove_weight_norm"
+    ) as error:
         fullconv.plan(model, CELLS + 2)
     assert str(error.value).startswith("module (Linear): ")
 

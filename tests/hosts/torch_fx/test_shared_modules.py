@@ -5,6 +5,9 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
+
+import fullconv
 from by_hand import (
     assert_at_window,
     assert_same,
@@ -14,11 +17,8 @@ from by_hand import (
     numbers,
     portrait,
 )
-from networks import Net, noise, ready
-from torch import nn
-
-import fullconv
 from fullconv.errors import RefusedError
+from networks import Net, noise, ready
 
 
 def hwc(x):
@@ -299,7 +299,10 @@ def test_the_same_module_under_two_names():
     fc = nn.Linear(4, 4)
     model = ready(
         Net(
-            lambda m, x: m.two(m.one(m.stem(x).mean((2, 3))).relu()), stem=stem(4, 4), one=fc, two=fc
+            lambda m, x: m.two(m.one(m.stem(x).mean((2, 3))).relu()),
+            stem=stem(4, 4),
+            one=fc,
+            two=fc,
         )
     )
     fcn = fullconv.convert(model, 16)

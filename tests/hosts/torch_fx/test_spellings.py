@@ -3,6 +3,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
+
+import fullconv
 from by_hand import (
     assert_at_window,
     assert_same,
@@ -13,12 +16,9 @@ from by_hand import (
     portrait,
     whole_windows,
 )
+from fullconv.errors import RefusedError
 from heads import ADAPTIVE, CELLS, ENDS, FLAT, POOLED, adaptive_features, members
 from networks import Net, Split, noise, padded_body, ready, unpadded_body
-from torch import nn
-
-import fullconv
-from fullconv.errors import RefusedError
 
 BODIES = {"unpadded": (unpadded_body, 18), "padded": (padded_body, 12)}
 WHOLE = {
@@ -215,9 +215,7 @@ def test_no_convolution_at_all(channels):
 
 def test_a_map_of_one_channel_flattened():
     model = ready(
-        Net(
-            lambda m, x: m.fc(m.conv(x).flatten(1)), conv=nn.Conv2d(3, 1, 3), fc=nn.Linear(36, 4)
-        )
+        Net(lambda m, x: m.fc(m.conv(x).flatten(1)), conv=nn.Conv2d(3, 1, 3), fc=nn.Linear(36, 4))
     )
     fcn = fullconv.convert(model, 8)
     image = noise(2, 3, 11, 9)
@@ -229,9 +227,7 @@ def test_grey_images_coloured_by_the_network():
     """One channel times three constants gives three channels."""
     scale = torch.rand(1, 3, 1, 1) + 0.5
     model = ready(
-        Split(
-            unpadded_body(), lambda m, x: m.fc(x.flatten(1)), fc=nn.Linear(180, 4), scale=scale
-        )
+        Split(unpadded_body(), lambda m, x: m.fc(x.flatten(1)), fc=nn.Linear(180, 4), scale=scale)
     )
     grey = ready(Net(lambda m, x: m.rest(x * m.scale), rest=model, scale=scale))
     fcn = fullconv.convert(grey, 18, example=noise(1, 1, 18, 18))
@@ -254,7 +250,11 @@ def test_a_body_that_ends_in_one_cell():
 @pytest.mark.parametrize("pool", [nn.AvgPool2d(2), nn.MaxPool2d(2), nn.MaxPool2d(3, 2, 1)])
 def test_a_pool_that_does_not_take_in_everything_keeps_its_stride(pool):
     model = ready(
-        Split(nn.Sequential(unpadded_body(), pool), lambda m, x: m.fc(x.flatten(1)), fc=nn.Linear(45, 4))
+        Split(
+            nn.Sequential(unpadded_body(), pool),
+            lambda m, x: m.fc(x.flatten(1)),
+            fc=nn.Linear(45, 4),
+        )
     )
     fcn = fullconv.convert(model, 18)
     assert fcn.stride == (4, 4)
@@ -267,7 +267,9 @@ def test_a_pool_that_does_not_take_in_everything_keeps_its_stride(pool):
 
 
 def test_position_indexing_is_refused():
-    model = ready(Net(lambda m, x: m.fc(m.body(x)[:, :, 2, 3]), body=unpadded_body(), fc=nn.Linear(5, 2)))
+    model = ready(
+        Net(lambda m, x: m.fc(m.body(x)[:, :, 2, 3]), body=unpadded_body(), fc=nn.Linear(5, 2))
+    )
     with pytest.raises(RefusedError, match=r"takes single positions of a 5×6×6 map"):
         fullconv.plan(model, 18)
 
@@ -284,5 +286,7 @@ def test_position_indexing_is_refused():
     ],
 )
 def test_whether_a_network_ends_in_probabilities(end, probabilities):
-    model = ready(Split(unpadded_body(), lambda m, x: end(m.fc(x.flatten(1))), fc=nn.Linear(180, 4)))
+    model = ready(
+        Split(unpadded_body(), lambda m, x: end(m.fc(x.flatten(1))), fc=nn.Linear(180, 4))
+    )
     assert fullconv.plan(model, 18).probabilities == probabilities

@@ -1,8 +1,8 @@
 """Linear layers, what works per channel, softmax."""
 
 import pytest
-from blueprints import edits, plan, square
 
+from blueprints import edits, plan, square
 from fullconv.blueprint import (
     AdaptivePool,
     Convolution,

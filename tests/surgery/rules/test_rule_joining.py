@@ -1,8 +1,8 @@
 """Sums, products and concatenation of branches."""
 
 import pytest
-from blueprints import blueprint, edits, plan, square
 
+from blueprints import blueprint, edits, plan, square
 from fullconv.blueprint import (
     AdaptivePool,
     Combine,

@@ -1,8 +1,8 @@
 """Ops without spatial effect, and the end of the network."""
 
 import pytest
-from blueprints import edits, plan, square
 
+from blueprints import edits, plan, square
 from fullconv.blueprint import (
     AdaptivePool,
     Convolution,

@@ -5,10 +5,10 @@ from math import prod
 
 import pytest
 import torch
-from blueprints import blueprint, edits, plan, square
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from blueprints import blueprint, edits, plan, square
 from fullconv.blueprint import (
     AdaptivePool,
     Blueprint,
@@ -132,7 +132,9 @@ def with_shape(steps, shape: tuple[int, ...], problem: str = "") -> Blueprint:
 def test_a_reshape_that_mixes_the_batch():
     with pytest.raises(RefusedError, match="n1: view makes 6×6×10 of 2 images.\nImages must stay"):
         make_plan(with_shape([(Reshape("view"), (180,))], (6, 6, 10)))
-    with pytest.raises(RefusedError, match=r"n1: expects 60 features, but its input is a 3×6×10 map"):
+    with pytest.raises(
+        RefusedError, match=r"n1: expects 60 features, but its input is a 3×6×10 map"
+    ):
         make_plan(with_shape([(Reshape("view"), (180,))], (6, 60)))
 
 

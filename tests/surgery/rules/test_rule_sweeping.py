@@ -1,8 +1,8 @@
 """Convolutions, pools and padding."""
 
 import pytest
-from blueprints import blueprint, edits, plan, square
 
+from blueprints import blueprint, edits, plan, square
 from fullconv.blueprint import AdaptivePool, Convolution, Linear, Pad, Pool, Reduce, Reshape
 from fullconv.errors import RefusedError
 from fullconv.geometry import Sweep

@@ -3,10 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from blueprints import edits, plan, square
 from hypothesis import given
 from hypothesis import strategies as st
 
+from blueprints import edits, plan, square
 from fullconv.blueprint import AdaptivePool, Convolution, Linear, Permute, Pool, Reduce, Reshape
 from fullconv.errors import RefusedError
 from fullconv.geometry import Sweep
