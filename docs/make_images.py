@@ -1,4 +1,4 @@
-"""Draws the picture of the README from what `fullconv demo` writes: `python docs/make_images.py`."""
+"""Draws the picture of the README from what the demo writes: `python docs/make_images.py`."""
 
 from __future__ import annotations
 
