@@ -20,8 +20,8 @@ def at_once() -> Iterator[None]:
     Python itself waits for the end of an operation before it looks at signals. They are also
     written to a pipe, and a thread that waits there need not wait for the operation.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
+    if os.name == "nt" or threading.current_thread() is not threading.main_thread():
+        yield  # where signals do not come by such a pipe
         return
     reader, writer = os.pipe()
     os.set_blocking(writer, False)

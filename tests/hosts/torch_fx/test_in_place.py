@@ -6,11 +6,11 @@ A classifier's flatten is a view or a copy; what changes one changes the other, 
 import pytest
 import torch
 import torch.nn.functional as F
-from by_hand import assert_at_window, assert_same, crop_map
-from networks import Net, noise, ready, unpadded_body
 from torch import nn
 
 import fullconv
+from by_hand import assert_at_window, assert_same, crop_map
+from networks import Net, noise, ready, unpadded_body
 
 
 def both(m, a, y):

@@ -199,6 +199,9 @@ class Recorder(fx.Tracer):
         node = proxy.node
         node.meta["value"] = value
         if isinstance(value, torch.Tensor):
+            node.meta["view"] = any(
+                _same_memory(n.meta["value"], value) for n in node.all_input_nodes
+            )
             return proxy
         if isinstance(value, tuple | list):
             parts = [
@@ -257,6 +260,13 @@ _PIXEL_DEPENDENT = (
 )
 
 
+def _same_memory(one: Any, other: torch.Tensor) -> bool:
+    """Whether what is done in place to one tensor is done to the other."""
+    if not isinstance(one, torch.Tensor):
+        return False
+    return one.untyped_storage()._cdata == other.untyped_storage()._cdata
+
+
 @contextmanager
 def in_eval(model: nn.Module) -> Iterator[None]:
     """Every module in inference mode for a while; each gets its own mode back."""
@@ -300,9 +310,10 @@ def _unwrap(graph: fx.Graph) -> None:
     """Undo what fx does to a `forward` with `*args` or `**kwargs`: its answer becomes a list."""
     codegen = graph._codegen
     if isinstance(codegen, fx.graph._PyTreeCodeGen):
-        output = graph.output_node()
-        if codegen.pytree_info.out_spec.is_leaf():
-            output.args = (output.args[0][0],)
+        output, spec = graph.output_node(), codegen.pytree_info.out_spec
+        answers: Any = output.args[0]
+        if spec is not None and spec.is_leaf():
+            output.args = (answers[0],)
         graph.set_codegen(fx.graph.CodeGen())
 
 

@@ -51,6 +51,10 @@ def apply(plan: Plan, reading: Reading) -> FCN:
     work = _Work(graph, tree, named, plan.edits, reading.blueprint, _uses(reading.graph))
     for name, edit in plan.edits.items():
         WRITERS[type(edit)](work, named[name], edit)
+    for node in list(graph.nodes):
+        # The map may lie in order where the classifier's permuted one had to be copied.
+        if node.op == "call_method" and node.target == "contiguous" and _must_copy(work, node):
+            work.call(node, torch.clone, work.input(node))
     _guard(graph, plan)
     remove_dead(graph, tree)
     graph.lint()
@@ -133,12 +137,22 @@ class _Work:
 
 
 def _bypass(work: _Work, node: fx.Node, edit: Bypass) -> None:
-    source = work.input(node)
-    if len(source.users) > 1 and any(in_place(n, work.tree) for n in work.graph.nodes):
-        # What follows may work in place, and others read the same map.
-        work.call(node, torch.clone, source)
+    if _must_copy(work, node):
+        work.call(node, torch.clone, work.input(node))
     elif not work.swap(node, lambda module: nn.Identity()):
         work.drop(node)
+
+
+def _must_copy(work: _Work, node: fx.Node) -> bool:
+    """Whether the classifier makes a copy here, and something may work in place on it.
+
+    Where it makes a view, what changes one changes the other, and so it is in the FCN.
+    """
+    return (
+        not node.meta.get("view", True)
+        and len(work.input(node).users) > 1
+        and any(in_place(n, work.tree) for n in work.graph.nodes)
+    )
 
 
 def _linear(work: _Work, node: fx.Node, edit: LinearToConv) -> None:
