@@ -264,7 +264,7 @@ def _same_memory(one: Any, other: torch.Tensor) -> bool:
     """Whether what is done in place to one tensor is done to the other."""
     if not isinstance(one, torch.Tensor):
         return False
-    return one.untyped_storage()._cdata == other.untyped_storage()._cdata
+    return bool(one.untyped_storage()._cdata == other.untyped_storage()._cdata)
 
 
 @contextmanager
