@@ -160,10 +160,11 @@ def test_a_folder_that_cannot_be_written_to(fullconv, here):
     assert run.error.startswith("/proc/out.png: cannot be written: ")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_is_read_only(fullconv, here):
     folder = here / "locked"
     folder.mkdir(mode=0o500)
+    if os.access(folder, os.W_OK):
+        pytest.skip("this user may write everywhere")
     for words in (["heatmap", "nets.py:build", "photo.png", "-o", "locked/out.png"],
                   ["convert", "nets.py:build", "-o", "locked/net.safetensors"]):  # fmt: skip
         run = fullconv(*words)

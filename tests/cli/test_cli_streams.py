@@ -33,7 +33,6 @@ def slow():
         (["heatmap", "nets.py:build", "photo.png", "--class", "9"], 2),
         (["heatmap", "nets.py:build", "nets.py"], 3),
         (["plan", "nets.py:build", "--window", "20"], 4),
-        (["plan", "model.onnx"], 4),
         (["plan", "nets.py:build", "--frob"], 2),
         ([], 2),
     ],

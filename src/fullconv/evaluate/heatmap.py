@@ -11,7 +11,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fullconv.errors import FullconvError, InputError, UsageError
 from fullconv.evaluate.class_names import find_class
@@ -235,17 +235,6 @@ def _scores(fcn: FCN, x: Tensor, picture: Image) -> Tensor:
 
 def _probabilities(fcn: FCN, scores: Tensor) -> Tensor:
     """Scores `(K, rows, cols)` as probabilities, which they may be already."""
-    if fcn.plan.probabilities or _last_function(fcn) == "sigmoid":
+    if fcn.plan.probabilities:
         return scores
     return scores.sigmoid() if len(scores) == 1 else scores.softmax(0)
-
-
-def _last_function(fcn: FCN) -> str:
-    """The name of what the network does last, in lower case."""
-    node: Any = fcn.graph.output_node().all_input_nodes[0].args[0]  # what is cut to whole windows
-    while node.op == "call_module" and isinstance(
-        fcn.get_submodule(node.target), nn.Identity | nn.modules.dropout._DropoutNd
-    ):
-        node = node.args[0]
-    called = type(fcn.get_submodule(node.target)) if node.op == "call_module" else node.target
-    return str(getattr(called, "__name__", called)).strip("_").lower()

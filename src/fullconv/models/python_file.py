@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import os
 import re
 import sys
 import traceback
@@ -40,7 +41,7 @@ def load_python(form: str, weights: str | Path | None, architecture_only: bool) 
     parts = PYTHON_FORM.fullmatch(form)
     assert parts is not None
     path, name = Path(parts["path"]), parts["factory"] or ""
-    if not path.is_file():
+    if not os.path.isfile(path):  # no error for a name that is too long
         beside = path.parent.glob("*.py") if path.parent.is_dir() else ()
         hint = near(path.name, [other.name for other in beside])
         raise UsageError("there is no such file.", where=str(path), hint=hint)

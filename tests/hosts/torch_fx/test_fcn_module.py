@@ -116,6 +116,14 @@ def test_a_member_with_a_name_of_its_own_is_refused():
         fullconv.convert(net, 6)
 
 
+@pytest.mark.parametrize("name", ["in", "lambda", "it's", "self"])
+def test_a_member_that_code_cannot_name_is_refused(name):
+    body = nn.ModuleDict({name: nn.Conv2d(1, 2, 3)})
+    net = Net(lambda m, x: m.fc(m.body[name](x).flatten(1)), body=body, fc=nn.Linear(2 * 16, 3))
+    with pytest.raises(fullconv.RefusedError, match="which generated code cannot name"):
+        fullconv.convert(ready(net), 6)
+
+
 @pytest.mark.parametrize(
     ("shape", "message"),
     [

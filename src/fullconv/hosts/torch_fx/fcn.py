@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
+from keyword import iskeyword
 from typing import Any
 
 import torch
@@ -55,6 +56,16 @@ class FCN(fx.GraphModule):
                     f"the network has a member called {name!r}, a name that FCN uses itself.",
                     hint="Rename it, or wrap the network in an nn.Module that holds it.",
                 )
+        for node in graph.nodes:
+            parts = str(node.target).split(".") if node.op in ("call_module", "get_attr") else []
+            for part in parts:
+                if part == "self" or iskeyword(part) or set(part) & set("'\"\\"):
+                    raise RefusedError(
+                        f"the network has a member called {part!r}, which generated code cannot "
+                        "name.",
+                        where=str(node.target),
+                        hint="Rename it: letters, digits and underscores, no word of Python.",
+                    )
         super().__init__(tree, graph, class_name="FCN")
         # GraphModule takes over what the graph uses; the rest (an auxiliary head, say) stays too,
         # so that every name of the classifier's state dict is there.

@@ -244,7 +244,8 @@ class Recorder(fx.Tracer):
             f"the network could not be traced at a window of {times(self._shape[2:])} with "
             f"{self._shape[1]} channels.",
             where=where,
-            why=f"It stopped with {type(error).__name__}: {said[0] if said else 'no message'}",
+            why=f"It stopped with {type(error).__name__}: "
+            f"{said[0].rstrip('.') if said else 'no message'}.",
             hint="Check the window, or pass example= with an input it accepts.",
         )
 
