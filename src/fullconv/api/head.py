@@ -8,7 +8,7 @@ from torch import Tensor, fx, nn
 from fullconv.hosts.torch_fx.fcn import copy_graph
 from fullconv.hosts.torch_fx.read import Reading
 from fullconv.hosts.torch_fx.sharing import share
-from fullconv.hosts.torch_fx.tracing import remove_dead
+from fullconv.hosts.torch_fx.tracing import in_place
 from fullconv.surgery.plan import Plan
 
 
@@ -20,6 +20,8 @@ def head_over_body(reading: Reading, plan: Plan, image: Tensor) -> Tensor:
     """
     tree = share(reading.model, reading.constants)
     grid = plan.grid(tuple(image.shape[2:]))
+    # As many images as in the trace: forward may have looked at their number.
+    image = image.repeat(reading.blueprint.batch, *(1 for _ in image.shape[1:]))
     maps = _body(reading.graph, plan, tree)(image)
     head = _head(reading.graph, plan, tree)
     answers = []
@@ -32,7 +34,7 @@ def head_over_body(reading: Reading, plan: Plan, image: Tensor) -> Tensor:
             ]
             # A copy: the head may work in place.
             windows.append(value[(..., *spans)].clone())
-        answers.append(head(image, *windows).reshape(-1))
+        answers.append(head(image, *windows)[0].reshape(-1))
     return torch.stack(answers, dim=1).reshape(1, -1, *grid.shape)  # (cells, K) -> (1, K, *cells)
 
 
@@ -40,8 +42,9 @@ def _body(graph: fx.Graph, plan: Plan, tree: nn.Module) -> fx.GraphModule:
     """The graph from the image to the cuts."""
     part = copy_graph(graph)
     named = {node.name: node for node in part.nodes}
-    part.output_node().args = (tuple(named[cut.node] for cut in plan.cuts),)
-    remove_dead(part, tree)
+    cuts = [named[cut.node] for cut in plan.cuts]
+    part.output_node().args = (tuple(cuts),)
+    _keep(part, tree, set(part.nodes) - _behind(cuts))
     return fx.GraphModule(tree, part)
 
 
@@ -49,10 +52,32 @@ def _head(graph: fx.Graph, plan: Plan, tree: nn.Module) -> fx.GraphModule:
     """The graph from the cuts to the scores; the image is asked for its batch size only."""
     part = copy_graph(graph)
     named = {node.name: node for node in part.nodes}
+    behind = _behind([named[cut.node] for cut in plan.cuts])
     last = next(node for node in part.nodes if node.op == "placeholder")
     for cut in plan.cuts:
         with part.inserting_after(last):
             last = part.placeholder(f"{cut.node}_window")
         named[cut.node].replace_all_uses_with(last)
-    remove_dead(part, tree)
+    _keep(part, tree, behind)
     return fx.GraphModule(tree, part)
+
+
+def _behind(cuts: list[fx.Node]) -> set[fx.Node]:
+    """The nodes that depend on a cut."""
+    behind: set[fx.Node] = set()
+    frontier = list(cuts)
+    while frontier:
+        for user in frontier.pop().users:
+            if user not in behind:
+                behind.add(user)
+                frontier.append(user)
+    return behind
+
+
+def _keep(graph: fx.Graph, tree: nn.Module, side: set[fx.Node]) -> None:
+    """Erase what nobody reads; work in place is kept, but only on this side of the cuts."""
+    for node in reversed(list(graph.nodes)):
+        if node.users or node.op in ("output", "placeholder"):
+            continue
+        if node not in side or not in_place(node, tree):
+            graph.erase_node(node)
