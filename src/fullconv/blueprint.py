@@ -25,7 +25,12 @@ class Input(Op):
 
 @dataclass(frozen=True, slots=True)
 class Output(Op):
-    """What the network returns."""
+    """What the network returns.
+
+    `names` says what its inputs are called where there are several: keys of a dict, or places.
+    """
+
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,7 @@ class Convolution(Op):
     out_channels: int
     sweeps: tuple[Sweep, ...]
     groups: int = 1
+    padding_mode: str = "zeros"
 
     def __str__(self) -> str:
         kernel = times([sweep.kernel for sweep in self.sweeps])
@@ -48,12 +54,17 @@ class Convolution(Op):
 
 @dataclass(frozen=True, slots=True)
 class Pool(Op):
-    """A pool with a fixed kernel. `divisor` replaces the number an average divides by."""
+    """A pool with a fixed kernel.
+
+    `divisor` replaces the number an average divides by; `counted` says, per axis, how much of the
+    padding counts as cells where an average counts padding; () for all of it.
+    """
 
     kind: Literal["average", "max"]
     sweeps: tuple[Sweep, ...]
     count_include_pad: bool = True
     divisor: int | None = None
+    counted: tuple[tuple[int, int], ...] = ()
 
     def __str__(self) -> str:
         kernel = times([sweep.kernel for sweep in self.sweeps])
@@ -74,9 +85,9 @@ class AdaptivePool(Op):
 
 @dataclass(frozen=True, slots=True)
 class Reduce(Op):
-    """Mean or maximum over whole tensor axes."""
+    """Mean, maximum, minimum, sum or Euclidean norm over whole tensor axes."""
 
-    kind: Literal["average", "max"]
+    kind: Literal["average", "max", "min", "sum", "norm"]
     axes: tuple[int, ...]
     keepdim: bool = False
 
@@ -107,6 +118,32 @@ class PerChannel(Op):
 
 
 @dataclass(frozen=True, slots=True)
+class FeatureNorm(Op):
+    """A norm over the last `axes` tensor axes, of one number at a time: layer norm, RMS norm.
+
+    `affine` tells that every normalised position has a weight of its own.
+    """
+
+    name: str
+    axes: int
+    affine: bool
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class GroupNorm(Op):
+    """A norm over space and groups of channels; instance norm has as many groups as channels."""
+
+    name: str
+    groups: int
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.groups} groups"
+
+
+@dataclass(frozen=True, slots=True)
 class Softmax(Op):
     """Softmax or log-softmax over one tensor axis."""
 
@@ -129,9 +166,13 @@ class Elementwise(Op):
 
 @dataclass(frozen=True, slots=True)
 class Identity(Op):
-    """Nothing at inference: dropout, identity, contiguous, detach."""
+    """Nothing at inference: dropout, identity, contiguous, detach.
+
+    A `foreign` one belongs to another library and is left out of the FCN.
+    """
 
     name: str
+    foreign: bool = False
 
     def __str__(self) -> str:
         return self.name
@@ -155,6 +196,46 @@ class Concat(Op):
 
     def __str__(self) -> str:
         return f"concatenate along axis {self.axis}"
+
+
+@dataclass(frozen=True, slots=True)
+class Stack(Op):
+    """Stacking along a new tensor axis."""
+
+    axis: int
+
+    def __str__(self) -> str:
+        return f"stack along axis {self.axis}"
+
+
+@dataclass(frozen=True, slots=True)
+class Expand(Op):
+    """Tensor axes of length 1 repeated to the node's shape."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Enlarge(Op):
+    """Resizing to the node's shape, by repeating cells (`nearest`) or in another way."""
+
+    mode: str
+
+    def __str__(self) -> str:
+        return f"resize, {self.mode}"
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceToDepth(Op):
+    """Blocks of cells become channels, those of one channel side by side: pixel unshuffle."""
+
+    block: int
+
+    def __str__(self) -> str:
+        return f"pixel unshuffle by {self.block}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ list the starts of all axes and then the stops: `(top, left, bottom, right)` in 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import product
 from math import prod
@@ -175,6 +175,14 @@ class Sweep:
         """Output cells for `cells` input cells."""
         return (cells + self.gain()) // self.stride
 
+    def explicit(self) -> Sweep:
+        """The sweep that makes the same cells without ceil mode: it pads where that hangs over."""
+        if not self.ceil_mode:
+            return self
+        before, after = self.padding
+        after = min(after + self.stride - 1, self.extent - 1)
+        return replace(self, padding=(before, after), ceil_mode=False)
+
     def overhang(self, cells: int) -> int:
         """Cells that the last window reaches beyond the padded input (ceil mode only)."""
         end = (self.count(cells) - 1) * self.stride + self.extent
@@ -198,6 +206,12 @@ class Axis:
         dilation: FCN cells from one cell to the next of the classifier (1 unless a stride was
             turned into dilation).
         collapsed: the cell stands for the whole window; its FCN neighbours are other windows.
+        context: of a context op: the classifier has one cell, pooled over this many; the FCN has
+            one for every cell of the map it was pooled from. 0 for all else.
+        loose: a map that was enlarged: on some image sizes it has fewer trailing cells than
+            `count` says, never too few for whole windows.
+        binned: adaptive pooling made its cells; what lies beside those of a window is not the rim
+            that the classifier sees.
     """
 
     size: int
@@ -207,6 +221,9 @@ class Axis:
     field: int = 1
     dilation: int = 1
     collapsed: bool = False
+    context: int = 0
+    loose: bool = False
+    binned: bool = False
 
     @property
     def end(self) -> int:
@@ -222,18 +239,27 @@ class Axis:
         """FCN cells on an image of `pixels` px."""
         return (pixels + self.slack) // self.stride
 
-    def inner(self, sweep: Sweep, *, keep: int | None = None) -> Sweep:
+    def inner(self, sweep: Sweep, *, keep: int | None = None, fragments: bool = False) -> Sweep:
         """The sweep the FCN makes where the classifier makes `sweep`.
 
         `keep` is the part of the stride that still steps; the rest becomes dilation of whatever
-        follows (à-trous). The layer itself keeps the dilation its input asks for.
+        follows (à-trous). The layer itself keeps the dilation its input asks for. With `fragments`
+        the phases of a dilated map lie side by side in the batch, each an undilated map.
+
+        Where a layer in ceil mode no longer makes its whole step, the cells it reaches beyond the
+        end become padding, so that every phase has the cells that ceil mode gives it.
         """
+        spread = 1 if fragments else self.dilation
+        steps = sweep.stride * spread
+        step = steps if keep is None else keep
+        if step != sweep.stride or spread > 1:
+            sweep = sweep.explicit()
         before, after = sweep.padding
         return Sweep(
             sweep.kernel,
-            sweep.stride * self.dilation if keep is None else keep,
-            (before * self.dilation, after * self.dilation),
-            sweep.dilation * self.dilation,
+            step,
+            (before * spread, after * spread),
+            sweep.dilation * spread,
             sweep.ceil_mode,
         )
 
@@ -251,6 +277,34 @@ class Axis:
             field=self.field + (inner.extent - 1) * self.stride,
             dilation=1 if collapse else sweep.stride * self.dilation // inner.stride,
             collapsed=collapse or self.collapsed,
+            context=self.context,
+            loose=self.loose,
+            binned=self.binned and not collapse,
+        )
+
+    def surveyed(self, *, local: bool) -> Axis:
+        """This axis after an op that looks at the whole map; `local` as at the window.
+
+        A local op looks, at every cell, at the window-sized box nearest to centred on it.
+        """
+        if not local:
+            return self
+        before, reach = (self.size - 1) // 2, self.size - 1
+        return replace(
+            self,
+            start=self.start - before * self.dilation * self.stride,
+            field=self.field + reach * self.dilation * self.stride,
+        )
+
+    def enlarged(self, factor: int) -> Axis:
+        """This axis with every cell repeated `factor` times; `factor` divides the stride."""
+        if self.stride % factor or self.dilation > 1:
+            raise ValueError(f"cells {self.stride} px apart cannot be repeated {factor} times")
+        return replace(
+            self,
+            size=self.size * factor,
+            stride=self.stride // factor,
+            loose=self.loose or factor > 1,
         )
 
     def joined(self, other: Axis) -> Axis:
@@ -264,4 +318,7 @@ class Axis:
             max(self.end, other.end) - start,
             self.dilation,
             self.collapsed,
+            self.context,
+            self.loose or other.loose,
+            self.binned or other.binned,
         )

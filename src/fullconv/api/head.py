@@ -5,26 +5,32 @@ from __future__ import annotations
 import torch
 from torch import Tensor, fx, nn
 
-from fullconv.hosts.torch_fx.fcn import copy_graph
+from fullconv.api.body import Body
+from fullconv.geometry import Grid
+from fullconv.hosts.torch_fx.fcn import copy_graph, tensors_of
 from fullconv.hosts.torch_fx.read import Reading
 from fullconv.hosts.torch_fx.sharing import share
 from fullconv.hosts.torch_fx.tracing import in_place
 from fullconv.surgery.plan import Plan
 
 
-def head_over_body(reading: Reading, plan: Plan, image: Tensor) -> Tensor:
-    """Scores `(1, K, *cells)` of one image `(1, C, *space)`, computed without the FCN.
+def head_over_body(reading: Reading, plan: Plan, image: Tensor) -> list[Tensor]:
+    """Every answer's scores `(1, K, *cells)` of one image `(1, C, *space)`, without the FCN.
 
     The classifier's own recorded graph is run in two parts: its body on the whole image, up to
     the feature maps where the plan's edits begin, then its head on every window of those maps.
+    Context ops of the body see boxes (`Body`) or the whole image, as the plan says. The
+    grid is that of the native stride, whatever stride the plan has.
     """
     tree = share(reading.model, reading.constants)
-    grid = plan.grid(tuple(image.shape[2:]))
+    grid = Grid(tuple(image.shape[2:]), plan.window, plan.native_stride)
     # As many images as in the trace: forward may have looked at their number.
     image = image.repeat(reading.blueprint.batch, *(1 for _ in image.shape[1:]))
-    maps = _body(reading.graph, plan, tree)(image)
+    local = plan.contexts if plan.context == "window" else ()
+    body = Body(_body(reading.graph, plan, tree), frozenset(context.node for context in local))
+    maps = body.run(image)
     head = _head(reading.graph, plan, tree)
-    answers = []
+    cells = []
     for cell in grid:
         windows = []
         for cut, value in zip(plan.cuts, maps, strict=True):
@@ -34,8 +40,12 @@ def head_over_body(reading: Reading, plan: Plan, image: Tensor) -> Tensor:
             ]
             # A copy: the head may work in place.
             windows.append(value[(..., *spans)].clone())
-        answers.append(head(image, *windows)[0].reshape(-1))
-    return torch.stack(answers, dim=1).reshape(1, -1, *grid.shape)  # (cells, K) -> (1, K, *cells)
+        cells.append([answer[0].reshape(-1) for answer in tensors_of(head(image, *windows))])
+    # (cells, K) -> (1, K, *cells), for every answer
+    return [
+        torch.stack(scores, dim=1).reshape(1, -1, *grid.shape)
+        for scores in zip(*cells, strict=True)
+    ]
 
 
 def _body(graph: fx.Graph, plan: Plan, tree: nn.Module) -> fx.GraphModule:

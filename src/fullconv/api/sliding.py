@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from fullconv.errors import UsageError
 from fullconv.geometry import Grid, per_axis
+from fullconv.hosts.torch_fx.fcn import tensors_of
 from fullconv.hosts.torch_fx.read import spatial_dims
 from fullconv.hosts.torch_fx.tracing import in_eval
 
@@ -80,7 +81,7 @@ def score_cells(
                 box = grid.box(*cell)
                 span = tuple(slice(a, b) for a, b in zip(box[:dims], box[dims:], strict=True))
                 crops.append(image[(slice(None), *span)])
-            scores = model(torch.stack(crops))
+            scores = tensors_of(model(torch.stack(crops)))[0]
             answers.append(scores.reshape(len(crops), -1))
             if progress is not None:
                 progress(min(first + batch_size, len(cells)), len(cells))

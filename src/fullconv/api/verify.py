@@ -14,7 +14,7 @@ from fullconv.api.head import head_over_body
 from fullconv.api.sliding import score_cells
 from fullconv.errors import InputError
 from fullconv.geometry import times
-from fullconv.hosts.torch_fx.fcn import FCN
+from fullconv.hosts.torch_fx.fcn import FCN, tensors_of
 from fullconv.hosts.torch_fx.read import read
 from fullconv.tables import table
 
@@ -40,6 +40,7 @@ class Certificate:
         images: sizes of the images they came from; `noise` tells they were random.
         noise: whether the images were random numbers, for want of real ones.
         padded: nodes that see something that is not image at a window's rim.
+        contexts: nodes that look at the whole map, and `context`, what they see in the FCN.
         window, stride: of the FCN, px per axis.
         tolerance: what counts as equal.
     """
@@ -55,12 +56,14 @@ class Certificate:
     padded: tuple[str, ...]
     window: tuple[int, ...]
     stride: tuple[int, ...]
+    contexts: tuple[str, ...] = ()
+    context: str = "window"
     tolerance: float = TOLERANCE
 
     @property
     def exact(self) -> bool:
-        """Whether every cell must equal the classifier on its crop: nothing in it pads."""
-        return not self.padded
+        """Whether every cell must equal the classifier on its crop: nothing pads, all is local."""
+        return not self.padded and not self.contexts
 
     @property
     def ok(self) -> bool:
@@ -79,16 +82,8 @@ class Certificate:
         kind = "random image" if self.noise else "image"
         plural = "s" if len(self.images) > 1 else ""
         seen = f"{self.cells} windows of {len(self.images)} {kind}{plural}"
-        if self.exact:
-            crops = verdict(self.windows)
-            why = "Nothing in the network pads: every cell equals its crop, on any image."
-        else:
-            crops = f"same top class in {self.top1:.1%}"
-            why = (
-                f"The network pads ({len(self.padded)} layers): a crop sees a border where the map "
-                "sees the picture around it, so cells and crops differ. At the window, and head "
-                "over body, the FCN is exact."
-            )
+        crops = verdict(self.windows) if self.exact else f"same top class in {self.top1:.1%}"
+        why = " ".join(self._why())
         rows = [
             ("at the window", f"{self.native:.1e}", verdict(self.native)),
             ("classifier's head slid over its body", f"{self.head:.1e}", verdict(self.head)),
@@ -98,6 +93,26 @@ class Certificate:
         state = "proven" if self.ok else "NOT EQUAL"
         window = f"window {times(self.window)}, stride {times(self.stride)}"
         return f"{table(head, rows)}\n{state} ({window}, float64). {why}\n"
+
+    def _why(self) -> list[str]:
+        """What cells and crops have to do with each other, in words."""
+        if self.exact:
+            return ["Nothing in the network pads: every cell equals its crop, on any image."]
+        said = []
+        if self.padded:
+            said.append(
+                f"The network pads ({len(self.padded)} layers): a crop sees a border where the map "
+                "sees the picture around it."
+            )
+        if self.contexts:
+            local = self.context == "window"
+            sees = "the window around every cell" if local else "the whole image"
+            streams = "The map can be streamed" if local else "The map cannot be streamed"
+            said.append(
+                f"The network has {len(self.contexts)} context ops, first {self.contexts[0]}: in a "
+                f"crop they see all of it, in the map {sees}. {streams}."
+            )
+        return [*said, "So cells and crops differ. At the window, and head over body, it is exact."]
 
 
 def verify(
@@ -133,16 +148,19 @@ def verify(
     def random(*size: int) -> Tensor:
         return torch.randn(1, plan.channels, *size, generator=draw, dtype=torch.float64).to(device)
 
-    larger = [w + 2 * s for w, s in zip(plan.window, plan.stride, strict=True)]
+    local = bool(plan.contexts) and plan.context == "window"
+    reach = 1 if local else 2  # boxes make the reference slow
+    larger = [w + reach * s for w, s in zip(plan.window, plan.native_stride, strict=True)]
     pictures = [random(*larger)] if images is None else _batches(images, plan.channels, len(larger))
     with torch.no_grad():
         x = torch.cat([random(*plan.window), random(*plan.window)])
         native = _Differences()
-        native.add(exact_fcn(x).flatten(1), exact_model(x).reshape(2, -1))
+        _add_all(native, exact_fcn(x), tensors_of(exact_model(x)))
         reading = read(exact_model, plan.window, x)
         head = _Differences()
         wide = random(*larger)
-        head.add(exact_fcn(wide), head_over_body(reading, plan, wide))
+        steps = [own // t for own, t in zip(plan.native_stride, plan.stride, strict=True)]
+        _add_all(head, exact_fcn(wide), head_over_body(reading, plan, wide), steps)
         crops = _Differences()
         for picture in pictures:
             _compare_crops(exact_model, exact_fcn, picture.to(device).double(), cells, crops)
@@ -158,6 +176,8 @@ def verify(
         padded=plan.padded,
         window=plan.window,
         stride=plan.stride,
+        contexts=tuple(context.where for context in plan.contexts),
+        context=plan.context,
     )
 
 
@@ -175,7 +195,7 @@ class _Differences:
                 f"the FCN gives {ours.shape[1]} scores, the model {theirs.shape[1]}: they do not "
                 "belong together."
             )
-        ours, theirs = ours.reshape(*theirs.shape), theirs
+        theirs = theirs.reshape(*ours.shape)
         gap = (ours - theirs).abs()
         self._largest = max(self._largest, _number(gap.max()))
         self._scale = max(self._scale, _number(theirs.abs().max()))
@@ -199,6 +219,21 @@ class _Differences:
     def agreement(self) -> float:
         """The share of vectors with the same highest entry."""
         return self._agreed / max(1, self.vectors)
+
+
+def _add_all(
+    differences: _Differences, ours: Any, theirs: list[Tensor], steps: Sequence[int] = ()
+) -> None:
+    """Compare every answer with its reference, every `steps` cells of the map."""
+    maps = tensors_of(ours)
+    if len(maps) != len(theirs):
+        raise InputError(
+            f"the FCN gives {len(maps)} answers, the model {len(theirs)}: they do not belong "
+            "together."
+        )
+    for scores, reference in zip(maps, theirs, strict=True):
+        every = scores[(..., *(slice(None, None, step) for step in steps))]
+        differences.add(every, reference)
 
 
 def _number(x: Tensor) -> float:
@@ -229,7 +264,7 @@ def _compare_crops(
     last = len(every) - 1
     few = len(every) <= cells
     picked = every if few else [every[i * last // (cells - 1)] for i in range(cells)]
-    maps = fcn(batch)  # (N, K, *cells)
+    maps = tensors_of(fcn(batch))[0]  # (N, K, *cells)
     for scores, image in zip(maps, batch, strict=True):
         ours = torch.stack([scores[(slice(None), *cell)] for cell in picked])  # (cells, K)
         differences.add(ours, score_cells(model, image, grid, picked))

@@ -111,8 +111,191 @@ class TakeChannels(Edit):
 
 
 @dataclass(frozen=True, slots=True)
+class TakeCells(Edit):
+    """An indexing along space starts and steps otherwise: FCN cells per axis."""
+
+    starts: tuple[int, ...]
+    steps: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"every {times(self.steps)} cells"
+
+
+@dataclass(frozen=True, slots=True)
+class SetPad(Edit):
+    """Padding of a dilated map: every phase is padded as a map of its own.
+
+    `amounts` are (before, after) classifier cells per axis, `channels` those of the channels.
+    """
+
+    amounts: tuple[tuple[int, int], ...]
+    channels: tuple[int, int]
+    mode: str
+    dilation: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"the same for every phase, dilation {times(self.dilation)}"
+
+
+@dataclass(frozen=True, slots=True)
+class ShuffleChannels(Edit):
+    """Channels in another order: seen as `parts`, slowest first, taken in `order`."""
+
+    parts: tuple[int, ...]
+    order: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"channels as {times(self.parts)}, in the order {self.order}"
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceToDepth(Edit):
+    """Blocks of cells become channels.
+
+    Attributes:
+        sweeps: per axis, the block as a kernel: its length, step and dilation.
+        parts: lengths of the channel's parts before, slowest first.
+        order: of the new channels, slowest first: 0, -1, … are parts of the channel, 1, 2, … the
+            blocks of the axes.
+    """
+
+    sweeps: tuple[Sweep, ...]
+    parts: tuple[int, ...]
+    order: tuple[int, ...]
+
+    def __str__(self) -> str:
+        stride = times([sweep.stride for sweep in self.sweeps])
+        return f"blocks of {times([s.kernel for s in self.sweeps])} to channels, stride {stride}"
+
+
+@dataclass(frozen=True, slots=True)
+class ReduceChannels(Edit):
+    """A reduction over the channels, or over one of the parts they are seen as."""
+
+    kind: str
+    parts: tuple[int, ...]
+    part: int
+
+    def __str__(self) -> str:
+        over = "channels" if len(self.parts) == 1 else f"part {self.part} of {times(self.parts)}"
+        return f"{self.kind} over {over}"
+
+
+@dataclass(frozen=True, slots=True)
+class SoftmaxParts(Edit):
+    """Softmax over one of the parts that the channels are seen as."""
+
+    name: str
+    parts: tuple[int, ...]
+    part: int
+
+    def __str__(self) -> str:
+        return f"{self.name} over part {self.part} of {times(self.parts)} channels"
+
+
+@dataclass(frozen=True, slots=True)
+class StackChannels(Edit):
+    """Stacking becomes a concatenation of channels."""
+
+    def __str__(self) -> str:
+        return "concatenate along the channels"
+
+
+@dataclass(frozen=True, slots=True)
+class ConvAlongChannels(Edit):
+    """A one-channel convolution over the entries of a vector: over the channels of every cell."""
+
+    stride: int
+    padding: int
+    dilation: int
+
+    def __str__(self) -> str:
+        return "the same, along the channels of every cell"
+
+
+@dataclass(frozen=True, slots=True)
+class PoolWindow(Edit):
+    """A reduction over the window that is no usual pool, of stride 1: sum, norm, minimum."""
+
+    kind: str
+    kernel: tuple[int, ...]
+    dilation: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.kind} over {times(self.kernel)}, stride 1"
+
+
+@dataclass(frozen=True, slots=True)
+class PoolContext(Edit):
+    """A context op that pools: for every cell, over the box nearest to centred on it.
+
+    Attributes:
+        kernel: cells of the box per axis, 1 for axes that are not pooled.
+        local: False pools over the whole map instead (each phase of a dilated map by itself).
+        axes: the axes that are pooled, counted from 1.
+    """
+
+    kind: str
+    kernel: tuple[int, ...]
+    dilation: tuple[int, ...]
+    local: bool
+    axes: tuple[int, ...]
+
+    def __str__(self) -> str:
+        if not self.local:
+            return f"{self.kind} over the whole map"
+        return f"{self.kind} over the {times(self.kernel)} box around every cell"
+
+
+@dataclass(frozen=True, slots=True)
+class NormContext(Edit):
+    """A norm over space: mean and variance as `PoolContext` takes them, in groups of channels."""
+
+    groups: int
+    kernel: tuple[int, ...]
+    dilation: tuple[int, ...]
+    local: bool
+
+    def __str__(self) -> str:
+        if not self.local:
+            return "the same, over the whole map"
+        return f"the same, with mean and variance of the {times(self.kernel)} box around every cell"
+
+
+@dataclass(frozen=True, slots=True)
+class Enlarge(Edit):
+    """Cells are repeated a fixed number of times per axis, whatever the size of the map."""
+
+    factors: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"every cell repeated {times(self.factors)} times"
+
+
+@dataclass(frozen=True, slots=True)
 class CropToCommon(Edit):
-    """Inputs whose trailing cells may differ in number are cut to what all of them have."""
+    """Inputs whose trailing cells may differ in number are cut to what all of them have.
+
+    `spared` are the places of inputs that are one cell for the whole image.
+    """
+
+    spared: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         return "the same, on the cells all branches have"
+
+
+@dataclass(frozen=True, slots=True)
+class Phases(Edit):
+    """After `edit`, phases of the map move into the batch, or back from it into their places.
+
+    `before` and `after` are the phases per axis that lie in the batch.
+    """
+
+    edit: Edit | None
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+    def __str__(self) -> str:
+        was = "the same" if self.edit is None else str(self.edit)
+        return f"{was}; {times(self.before)} to {times(self.after)} phases"

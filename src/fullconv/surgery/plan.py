@@ -45,6 +45,35 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True)
+class Context:
+    """An op of the body that looks at the whole map.
+
+    Attributes:
+        node, where: its name in the blueprint, and for people.
+        kind: what it takes over the map.
+        size: cells per axis that it sees at the window.
+    """
+
+    node: str
+    where: str
+    kind: str
+    size: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One score vector of the network, where it gives several.
+
+    `name` is its key or place; `step` says, per axis, every how many of its cells one is a cell of
+    the common map.
+    """
+
+    name: str
+    outputs: int
+    step: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """How a classifier becomes an FCN.
 
@@ -54,12 +83,16 @@ class Plan:
         native_stride: the product of the layers' strides, per axis.
         receptive_field: px one cell can see, per axis; zero-padded nets see past the window.
         channels: channels of the image.
-        outputs: length of a score vector.
+        outputs: length of the score vector; of the first one where there are several.
         probabilities: whether the network itself ends in a softmax or a logistic function.
         steps: the edits, in the order of computation.
         padded: the nodes that see something that is not image at the window's rim.
         cuts: where the body ends and the head begins.
         untouched: how many nodes stay as they are.
+        answers: the score vectors the network returns, in order.
+        contexts: the ops that look at the whole map.
+        context: what those see in a larger image: the "window" around every cell, or the "image".
+        method: how a finer stride than the native one is reached.
     """
 
     window: tuple[int, ...]
@@ -73,6 +106,10 @@ class Plan:
     padded: tuple[str, ...]
     cuts: tuple[Cut, ...]
     untouched: int
+    answers: tuple[Answer, ...] = ()
+    contexts: tuple[Context, ...] = ()
+    context: str = "window"
+    method: str = "dilate"
 
     def __post_init__(self) -> None:
         pairs = zip(self.native_stride, self.stride, strict=True)
@@ -88,8 +125,13 @@ class Plan:
 
     @property
     def exact_windows(self) -> bool:
-        """Whether every cell equals the classifier on its crop: nothing pads."""
-        return not self.padded
+        """Whether every cell equals the classifier on its crop: nothing pads, all is local."""
+        return not self.padded and not self.contexts
+
+    @property
+    def is_finer(self) -> bool:
+        """Whether the map is finer than the network's own."""
+        return self.stride != self.native_stride
 
     def grid(self, size: tuple[int, ...]) -> Grid:
         """The windows of an image of `size` px. Raises InputError if it is below the window."""
@@ -115,7 +157,7 @@ class Plan:
         pads = (
             "nothing" if not self.padded else f"{len(self.padded)} layers, first {self.padded[0]}"
         )
-        return [
+        facts = [
             ("window", f"{times(self.window)} px, {self.channels} channel{plural}"),
             ("stride", f"{times(self.stride)} px (native {times(self.native_stride)})"),
             ("receptive field", f"{times(self.receptive_field)} px"),
@@ -123,6 +165,15 @@ class Plan:
             ("pads", pads),
             ("unchanged", f"{self.untouched} nodes"),
         ]
+        if self.is_finer:
+            facts.insert(2, ("method", self.method))
+        if self.contexts:
+            sees = "the window around each cell" if self.context == "window" else "the whole image"
+            found = f"{len(self.contexts)}, first {self.contexts[0].where}; they see {sees}"
+            facts.insert(-1, ("context ops", found))
+        if len(self.answers) > 1:
+            facts.insert(-1, ("answers", ", ".join(f"{a.name}: {a.outputs}" for a in self.answers)))
+        return facts
 
     def __str__(self) -> str:
         rows = [(step.where, step.was, step.becomes, step.why) for step in self.steps]
@@ -132,5 +183,6 @@ class Plan:
 
 
 _TYPES: dict[str, type] = {
-    kind.__name__: kind for kind in (Plan, Step, Cut, Axis, Sweep, Pool, *Edit.__subclasses__())
+    kind.__name__: kind
+    for kind in (Plan, Step, Cut, Answer, Context, Axis, Sweep, Pool, *Edit.__subclasses__())
 }

@@ -2,73 +2,145 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import lcm
+from typing import NoReturn
 
 from fullconv.blueprint import (
     AdaptivePool,
     Blueprint,
     Constant,
     Convolution,
-    Elementwise,
-    Identity,
     Input,
     Node,
     Output,
     Pool,
     Reduce,
     Refused,
-    Reshape,
-    Softmax,
     Unknown,
 )
 from fullconv.errors import RefusedError, UsageError
 from fullconv.geometry import Axis, per_axis, times
-from fullconv.surgery.plan import Cut, Plan, Step
-from fullconv.surgery.rules import RULES, WAITS_FOR_BINS, Outcome, Setting
+from fullconv.surgery.gathering import cuts, gather
+from fullconv.surgery.phases import in_phases
+from fullconv.surgery.plan import Plan
+from fullconv.surgery.rules import RULES, WAITS_FOR_BINS, WAITS_FOR_BLOCKS, Outcome, Setting
 from fullconv.surgery.values import Fixed, Map, Value
 
+METHODS = ("dilate", "fragments")
+"""Ways to a finer stride. Dilate (à-trous): the layer with the stride makes every step, what
+follows looks at cells that lie apart. Fragments: the phases of such a map are put side by side in
+the batch, what follows works as it did, and the end puts them together (Giusti et al. 2013)."""
 
-def make_plan(blueprint: Blueprint, *, stride: int | tuple[int, ...] | None = None) -> Plan:
+
+def make_plan(
+    blueprint: Blueprint,
+    *,
+    stride: int | tuple[int, ...] | None = None,
+    context: str = "window",
+    method: str = METHODS[0],
+) -> Plan:
     """The surgery plan of a network.
 
     Raises RefusedError, naming every node that cannot be converted, and UsageError for a stride
     that the network does not have.
     """
-    last = _last_looks(blueprint)
-    walk = _walk(blueprint, Setting(None, last, blueprint.window, blueprint.batch))
-    native = tuple(axis.stride for axis in walk.answer.axes)
+    setting = Setting(
+        None,
+        _last_looks(blueprint),
+        blueprint.window,
+        blueprint.batch,
+        local=context == "window",
+    )
+    walk, setting = _settled(blueprint, setting)
+    parts = cuts(blueprint, walk, setting)
+    native = _strides(walk)
     wanted = native
     if stride is not None:
         wanted = per_axis(stride, len(native), "stride")
-        if wanted != native:
-            raise UsageError(
-                f"stride={times(wanted)} px: this network's maps have its native stride, "
-                f"{times(native)} px.",
-                hint=f"Pass stride={native[0] if len(set(native)) == 1 else native}, or none.",
-            )
-    return _plan(blueprint, walk, native, wanted)
+        if any(own % step for own, step in zip(native, wanted, strict=True)):
+            _refuse_stride(wanted, native)
+    if wanted != native:
+        setting = replace(setting, stride=wanted, fragments=method == "fragments")
+        walk, setting = _settled(blueprint, setting)
+        if _strides(walk) != wanted:
+            raise AssertionError(f"stride {wanted} was asked for, the walk made {_strides(walk)}")
+    return gather(blueprint, walk, setting, native, wanted, parts)
+
+
+def _strides(walk: Walk) -> tuple[int, ...]:
+    """Px between neighbouring cells that all answers have."""
+    return tuple(
+        lcm(*(axis.stride for axis in axes))
+        for axes in zip(*(answer.axes for answer in walk.answers), strict=True)
+    )
+
+
+def _refuse_stride(wanted: tuple[int, ...], native: tuple[int, ...]) -> NoReturn:
+    """A stride that does not divide the native one: say which do."""
+    each = [[t for t in range(own, 0, -1) if own % t == 0] for own in dict.fromkeys(native)]
+    fits = " per axis, or ".join(", ".join(map(str, divisors)) for divisors in each)
+    raise UsageError(
+        f"stride={times(wanted)} px does not divide the network's native stride, "
+        f"{times(native)} px.",
+        why="Every cell of the native map must be a cell of the finer one.",
+        hint=f"Pass one of {fits}.",
+    )
 
 
 @dataclass
-class _Walk:
+class Walk:
     """What the walk found so far."""
 
     values: dict[str, Value] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     refusals: list[RefusedError] = field(default_factory=list)
     barred: dict[tuple[str, str], list[str]] = field(default_factory=dict)
-
-    @property
-    def answer(self) -> Map:
-        """What the network returns."""
-        value = next(reversed(self.values.values()))
-        assert isinstance(value, Map)
-        return value
+    answers: tuple[Map, ...] = ()
 
 
-def _walk(blueprint: Blueprint, setting: Setting) -> _Walk:
+def _settled(blueprint: Blueprint, setting: Setting) -> tuple[Walk, Setting]:
+    """Walk until every pool that serves a context op is known for one."""
+    while True:
+        walk = _walk(blueprint, setting)
+        found = _pooled_for_context(blueprint, walk)
+        if found <= setting.contexts:
+            return walk, setting
+        setting = replace(setting, contexts=setting.contexts | found)
+
+
+def _pooled_for_context(blueprint: Blueprint, walk: Walk) -> frozenset[str]:
+    """The pools whose result meets the map they were pooled from."""
+    found: set[str] = set()
+    for name, outcome in walk.outcomes.items():
+        node = blueprint.by_name[name]
+        behind = [node.inputs[place] for place in outcome.meets]
+        while behind:
+            pool = blueprint.by_name[behind.pop()]
+            sources = [n for n in pool.inputs if isinstance(walk.values[n], Map)]
+            if all(_is_single(walk.values[source]) for source in sources):
+                behind += sources
+            elif isinstance(pool.op, AdaptivePool | Pool | Reduce):
+                found.add(pool.name)
+            else:
+                raise RefusedError(
+                    "makes one vector of the whole map, which then meets a map again at "
+                    f"{node.where}.",
+                    where=pool.where,
+                    why="It has a weight for every position of the window, so no box of a larger "
+                    "map can stand for the whole.",
+                    hint="Pool the map first, as squeeze-excite does.",
+                )
+    return frozenset(found)
+
+
+def _is_single(value: Value) -> bool:
+    return isinstance(value, Map) and value.is_single
+
+
+def _walk(blueprint: Blueprint, setting: Setting) -> Walk:
     """Apply every node's rule; raise all refusals together."""
-    walk = _Walk()
+    walk = Walk()
     for node in blueprint.nodes:
         known = all(name in walk.values for name in node.inputs)
         if isinstance(node.op, Unknown | Refused) and not _is_fixed(node, walk):
@@ -79,15 +151,23 @@ def _walk(blueprint: Blueprint, setting: Setting) -> _Walk:
             continue
         if not known:
             continue  # something before it was refused
+        inputs = tuple(walk.values[name] for name in node.inputs)
         try:
-            outcome = _apply(node, tuple(walk.values[name] for name in node.inputs), setting)
+            outcome = _apply(node, inputs, setting)
         except RefusedError as refusal:
             walk.refusals.append(refusal)
             continue
-        _check(node, outcome.value)
+        if not outcome.meets:
+            _check(node, outcome.value)
+        if setting.fragments:
+            outcome = in_phases(outcome, inputs, ends=isinstance(node.op, Output))
         walk.values[node.name], walk.outcomes[node.name] = outcome.value, outcome
-    barred = [_barred(name, why, places) for (name, why), places in walk.barred.items()]
-    refusals = walk.refusals + barred
+        if isinstance(node.op, Output):
+            walk.answers = tuple(value for value in inputs if isinstance(value, Map))
+    # What has no dense form at all comes first, then missing rules, then what came of the layout.
+    known = sorted(walk.barred.items(), key=lambda entry: not entry[0][1])
+    barred = [_barred(name, why, places) for (name, why), places in known]
+    refusals = [*barred, *walk.refusals]
     if refusals:
         raise RefusedError.merge(refusals)
     return walk
@@ -95,6 +175,8 @@ def _walk(blueprint: Blueprint, setting: Setting) -> _Walk:
 
 def _apply(node: Node, inputs: tuple[Value, ...], setting: Setting) -> Outcome:
     """The outcome of one node."""
+    if isinstance(node.op, Output) and any(isinstance(x, Fixed) for x in inputs):
+        return RULES[Output](node.op, node, inputs, setting)
     if isinstance(node.op, Input):
         axes = tuple(Axis(size) for size in node.shape[2:])
         return Outcome(Map.plain(node.shape[1], axes))
@@ -102,6 +184,14 @@ def _apply(node: Node, inputs: tuple[Value, ...], setting: Setting) -> Outcome:
         inputs and all(isinstance(value, Fixed) for value in inputs)
     ):
         return Outcome(Fixed(node.shape))
+    blocked = [x for x in inputs if isinstance(x, Map) and x.blocks]
+    if blocked and type(node.op) not in WAITS_FOR_BLOCKS:
+        raise RefusedError(
+            f"works on a {blocked[0]}, its cells seen in blocks of {times(blocked[0].blocks)}.",
+            where=node.where,
+            why="Only moving the blocks into the channels (space to depth) has a rule; windows of "
+            "attention would lie differently for every window.",
+        )
     waiting = [x for x in inputs if isinstance(x, Map) and x.bins]
     if waiting and type(node.op) not in WAITS_FOR_BINS:
         raise RefusedError(
@@ -113,7 +203,7 @@ def _apply(node: Node, inputs: tuple[Value, ...], setting: Setting) -> Outcome:
     return RULES[type(node.op)](node.op, node, inputs, setting)
 
 
-def _is_fixed(node: Node, walk: _Walk) -> bool:
+def _is_fixed(node: Node, walk: Walk) -> bool:
     """Whether a node is computed from constants alone; then it needs no rule."""
     return bool(node.inputs) and all(
         isinstance(walk.values.get(name), Fixed) for name in node.inputs
@@ -164,75 +254,4 @@ def _looks(node: Node) -> bool:
     """Whether the node's kernel reaches beyond one cell."""
     return isinstance(node.op, Convolution | Pool) and any(
         sweep.kernel > 1 or sweep.pads for sweep in node.op.sweeps
-    )
-
-
-def _in_head(value: Value) -> bool:
-    """Whether a value belongs to the head: its cells, or what waits for them, are whole windows."""
-    return isinstance(value, Map) and (
-        bool(value.bins)
-        or value.is_flattened
-        or any(axis.collapsed or axis.dilation > 1 for axis in value.axes)
-    )
-
-
-def _cuts(blueprint: Blueprint, walk: _Walk) -> tuple[Cut, ...]:
-    """The values of the body that the head reads."""
-    cuts: dict[str, Cut] = {}
-    head: set[str] = set()
-    for node in blueprint.nodes:
-        # An adaptive pool that does nothing at the window would pool a larger image.
-        begins = isinstance(node.op, AdaptivePool | Reduce) or _in_head(walk.values[node.name])
-        if begins or any(name in head for name in node.inputs):
-            head.add(node.name)
-    # Until a map is back in order nothing looks at neighbours: all of it can be the head's.
-    for node in reversed(blueprint.nodes):
-        for name in node.inputs if node.name in head else ():
-            value = walk.values[name]
-            if isinstance(value, Map) and not value.is_plain:
-                head.add(name)
-    for node in blueprint.nodes:
-        for name in node.inputs if node.name in head else ():
-            value = walk.values[name]
-            if name not in head and isinstance(value, Map):
-                cuts[name] = Cut(name, value.channels, value.axes)
-    return tuple(cuts.values())
-
-
-def _gives_probabilities(node: Node) -> bool:
-    """Whether the network ends in a softmax or a logistic function."""
-    if isinstance(node.op, Softmax):
-        return node.op.name == "softmax"
-    return isinstance(node.op, Elementwise) and node.op.name.lower() == "sigmoid"
-
-
-def _plan(
-    blueprint: Blueprint, walk: _Walk, native: tuple[int, ...], stride: tuple[int, ...]
-) -> Plan:
-    """Gather what the walk found."""
-    steps, padded, untouched = [], [], 0
-    for node in blueprint.nodes:
-        outcome = walk.outcomes[node.name]
-        if outcome.pads:
-            padded.append(node.where)
-        if outcome.edit is not None:
-            steps.append(Step(node.name, node.where, str(node.op), outcome.why, outcome.edit))
-        elif isinstance(outcome.value, Map) and not isinstance(node.op, Input | Output):
-            untouched += 1
-    answer = walk.answer
-    before = blueprint.by_name[blueprint.output.inputs[0]]
-    while isinstance(before.op, Identity | Reshape):
-        before = blueprint.by_name[before.inputs[0]]
-    return Plan(
-        window=blueprint.window,
-        stride=stride,
-        native_stride=native,
-        receptive_field=tuple(axis.field for axis in answer.axes),
-        channels=blueprint.channels,
-        outputs=answer.channels,
-        probabilities=_gives_probabilities(before),
-        steps=tuple(steps),
-        padded=tuple(padded),
-        cuts=_cuts(blueprint, walk),
-        untouched=untouched,
     )

@@ -156,10 +156,24 @@ class FCN(fx.GraphModule):
             hint="Use fullconv.save(fcn, path) and fullconv.load(path), or save its state_dict().",
         )
 
-    def __call__(self, image: Tensor) -> Tensor:
-        """The score map `(N, K, *cells)` of `(N, C, *space)`; see `grid` for where cells lie."""
-        scores: Tensor = super().__call__(image)
-        return scores
+    def __call__(self, image: Tensor) -> Any:
+        """The score map `(N, K, *cells)` of `(N, C, *space)`; see `grid` for where cells lie.
+
+        A classifier that returns several score vectors in a tuple, list or dict has an FCN that
+        returns as many maps in the same way.
+        """
+        return super().__call__(image)
+
+
+def tensors_of(answer: Any) -> list[Tensor]:
+    """The tensors that a network returned, in order, however it wraps them."""
+    if isinstance(answer, Tensor):
+        return [answer]
+    if isinstance(answer, Mapping):
+        answer = answer.values()
+    if isinstance(answer, list | tuple | type({}.values())):
+        return [tensor for entry in answer for tensor in tensors_of(entry)]
+    return []
 
 
 def copy_graph(graph: fx.Graph) -> fx.Graph:

@@ -15,6 +15,9 @@ from fullconv.blueprint import (
     AdaptivePool,
     Convolution,
     Elementwise,
+    Enlarge,
+    FeatureNorm,
+    GroupNorm,
     Identity,
     Linear,
     Op,
@@ -24,6 +27,7 @@ from fullconv.blueprint import (
     Refused,
     Reshape,
     Softmax,
+    SpaceToDepth,
     Unknown,
 )
 from fullconv.geometry import Sweep
@@ -87,7 +91,7 @@ def softmax_axis(axis: int | None, shape: Shape) -> int:
 
 def _convolution(m: Any, shape: Shape) -> Op:
     grid = sweeps(m.kernel_size, m.stride, m.padding, m.dilation, len(shape) - 2)
-    return Convolution(m.out_channels, grid, m.groups)
+    return Convolution(m.out_channels, grid, m.groups, m.padding_mode)
 
 
 def _linear(m: Any, shape: Shape) -> Op:
@@ -100,6 +104,23 @@ def _batch_norm(m: Any, shape: Shape) -> Op:
     if m.running_mean is None:
         return Refused(f"{type(m).__name__} without running statistics", BATCH_NORM)
     return PerChannel(type(m).__name__, m.num_features)
+
+
+def _instance_norm(m: Any, shape: Shape) -> Op:
+    if m.track_running_stats and m.running_mean is not None:
+        return PerChannel(type(m).__name__, shape[1])
+    return GroupNorm("instance norm", shape[1])
+
+
+def _feature_norm(name: str) -> ModuleReader:
+    def describe(m: Any, shape: Shape) -> Op:
+        return FeatureNorm(name, len(m.normalized_shape), m.elementwise_affine)
+
+    return describe
+
+
+def _upsample(m: Any, shape: Shape) -> Op:
+    return Enlarge(m.mode)
 
 
 def _per_channel(m: Any, shape: Shape) -> Op:
@@ -135,9 +156,6 @@ def _refused(why: str) -> ModuleReader:
 ATTENTION = "Attention mixes all positions of the window, so there is no map to slide over."
 RECURRENT = (
     "A recurrent layer reads positions as a sequence and carries state from one to the next."
-)
-SPATIAL_NORM = (
-    "Its mean and variance are taken over the whole map, so every window would need its own."
 )
 RANDOM = (
     "It is on at inference (training=True is its default), so every answer is drawn anew; pass "
@@ -207,9 +225,11 @@ MODULES: dict[type, ModuleReader] = {
     ),
     **dict.fromkeys((nn.RNN, nn.LSTM, nn.GRU), _refused(RECURRENT)),
     **dict.fromkeys((nn.Embedding, nn.EmbeddingBag), _refused(LOOKUP)),
-    **dict.fromkeys(
-        (nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
-        _refused(SPATIAL_NORM),
-    ),
+    nn.GroupNorm: lambda m, shape: GroupNorm("group norm", m.num_groups),
+    **dict.fromkeys((nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d), _instance_norm),
+    nn.LayerNorm: _feature_norm("layer norm"),
+    nn.RMSNorm: _feature_norm("RMS norm"),
+    **dict.fromkeys((nn.Upsample, nn.UpsamplingNearest2d), _upsample),
+    nn.PixelUnshuffle: lambda m, shape: SpaceToDepth(m.downscale_factor),
 }  # fmt: skip
 """Everything fullconv knows of `torch.nn`, on one screen."""

@@ -13,7 +13,7 @@ from torch import fx, nn
 from fullconv.blueprint import Blueprint, Constant, Identity, Input, Node, Op, Output, Unknown
 from fullconv.errors import RefusedError, UsageError
 from fullconv.geometry import per_axis
-from fullconv.hosts.torch_fx.functions import FUNCTIONS, Operand, operands
+from fullconv.hosts.torch_fx.functions import FUNCTIONS, NAMED, SPLITS, Operand, operands, piece
 from fullconv.hosts.torch_fx.modules import MODULES
 from fullconv.hosts.torch_fx.recorded import BATCH
 from fullconv.hosts.torch_fx.tracing import Recorder
@@ -80,8 +80,8 @@ def read(
 def _channels(model: nn.Module) -> Iterator[int]:
     """Numbers of image channels to try, likeliest first."""
     convolutions = [m for m in model.modules() if isinstance(m, _CONVOLUTIONS)]
-    counts = [m.in_channels for m in convolutions] or [3, 1]
-    yield from list(dict.fromkeys(counts))[:4]
+    counts = [m.in_channels for m in convolutions]
+    yield from dict.fromkeys([*counts[:1], 3, 1, *list(dict.fromkeys(counts))[1:4]])
 
 
 def _nodes(graph: fx.Graph, model: nn.Module) -> Iterator[Node]:
@@ -90,6 +90,8 @@ def _nodes(graph: fx.Graph, model: nn.Module) -> Iterator[Node]:
         value = node.meta.get("value")
         if isinstance(value, int) and node.op != "output":
             continue  # a number derived from the batch
+        if _splits(node):
+            continue  # its pieces are slices
         shape = tuple(value.shape) if isinstance(value, torch.Tensor) else ()
         op, inputs = _op(node, model)
         yield Node(
@@ -110,15 +112,14 @@ def _op(node: fx.Node, model: nn.Module) -> tuple[Op, tuple[Operand, ...]]:
         return Constant(), ()
     inputs = operands((args, kwargs))
     if node.op == "output":
-        if len(inputs) != 1 or not isinstance(args[0], Operand):
-            kind = type(args[0]).__name__.removeprefix("immutable_")
+        if not inputs:
             raise RefusedError(
-                f"returns {kind} with {len(inputs)} tensors.",
+                f"returns {type(args[0]).__name__.removeprefix('immutable_')} without a tensor.",
                 where=type(model).__name__,
-                why="A score map needs one answer per window.",
-                hint="Wrap the model so that forward returns its scores only.",
+                why="A score map needs an answer per window.",
+                hint="Wrap the model so that forward returns its scores.",
             )
-        return Output(), inputs
+        return Output(_names(args[0]) if len(inputs) > 1 else ()), inputs
     if node.op == "call_module":
         module = model.get_submodule(str(node.target))
         describe = MODULES.get(type(module))
@@ -127,8 +128,8 @@ def _op(node: fx.Node, model: nn.Module) -> tuple[Op, tuple[Operand, ...]]:
             return Unknown(name), inputs
         return describe(module, inputs[0].shape), inputs[:1]
     if node.target is operator.getitem and not inputs[0].shape:
-        return Identity("one of several results"), inputs
-    reader = FUNCTIONS.get(node.target)
+        return _piece(node) or (Identity("one of several results"), inputs)
+    reader = FUNCTIONS.get(node.target) or NAMED.get(_qualified(node.target))
     found = None
     if reader is not None:
         try:
@@ -136,6 +137,44 @@ def _op(node: fx.Node, model: nn.Module) -> tuple[Op, tuple[Operand, ...]]:
         except (TypeError, AttributeError, IndexError, ZeroDivisionError):
             found = None  # called in a way the reader does not know
     return found if found is not None else (Unknown(_name(node)), inputs)
+
+
+def _splits(node: fx.Node) -> bool:
+    """Whether a node cuts a tensor into pieces that are read one by one."""
+    return node.target in SPLITS and all(user.target is operator.getitem for user in node.users)
+
+
+def _piece(node: fx.Node) -> tuple[Op, tuple[Operand, ...]] | None:
+    """What `pieces[index]` reads, as a slice of the tensor that was cut."""
+    source: Any = node.args[0]
+    if not _splits(source):
+        return None
+    args, kwargs = fx.map_arg((source.args, source.kwargs), _operand)
+    axis_of, dropped = SPLITS[source.target]
+    tensor = operands((args, kwargs))[0]
+    axis = tensor.axis(axis_of(*args, **kwargs))
+    index: Any = node.args[1]
+    pieces = source.meta["value"]
+    lengths = [1 if dropped else piece.shape[axis] for piece in pieces]
+    index %= len(pieces)
+    return piece(tensor, axis, sum(lengths[:index]), lengths[index], dropped)
+
+
+def _names(answer: Any, prefix: str = "") -> tuple[str, ...]:
+    """What the tensors of an answer are called: keys and places, joined by dots."""
+    if isinstance(answer, Operand):
+        return (prefix,)
+    entries: Any = ()
+    if isinstance(answer, dict):
+        entries = answer.items()
+    elif isinstance(answer, tuple | list):
+        entries = enumerate(answer)
+    dot = f"{prefix}." if prefix else ""
+    return tuple(name for key, entry in entries for name in _names(entry, f"{dot}{key}"))
+
+
+def _qualified(function: Any) -> str:
+    return f"{getattr(function, '__module__', '')}.{getattr(function, '__name__', '')}"
 
 
 def _operand(node: fx.Node) -> Any:

@@ -9,7 +9,7 @@ batch stays symbolic: `x.size(0)` is recorded, not replaced by a number.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -101,6 +101,10 @@ class Recorder(fx.Tracer):
             if name not in self._attributes:
                 self._attributes[name] = self.create_proxy("get_attr", name, (), {})
             return self._attributes[name].node
+        if isinstance(a, Mapping):
+            return {key: self.create_arg(entry) for key, entry in a.items()}
+        if isinstance(a, tuple) and hasattr(a, "_fields"):
+            return tuple(self.create_arg(entry) for entry in a)
         return super().create_arg(a)
 
     def create_proxy(

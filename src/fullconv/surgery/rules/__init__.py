@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from fullconv.blueprint import Identity, Linear, Permute, Reshape
-from fullconv.surgery.rules import features, joining, pointwise, shapes, sweeping, whole
+from fullconv.blueprint import Elementwise, Identity, Linear, Permute, Reshape
+from fullconv.surgery.rules import (
+    context,
+    enlarging,
+    features,
+    joining,
+    pointwise,
+    shapes,
+    sweeping,
+    taking,
+    whole,
+)
 from fullconv.surgery.rules.rule import Outcome, Rule, Setting
 
 
@@ -21,7 +31,10 @@ def merge(*tables: dict[type, Rule]) -> dict[type, Rule]:
 RULES = merge(
     sweeping.RULES,
     whole.RULES,
+    context.RULES,
     shapes.RULES,
+    taking.RULES,
+    enlarging.RULES,
     features.RULES,
     joining.RULES,
     pointwise.RULES,
@@ -30,4 +43,7 @@ RULES = merge(
 WAITS_FOR_BINS: frozenset[type] = frozenset({Linear, Reshape, Permute, Identity})
 """Ops that may see a map whose overlapping bins have not been averaged yet."""
 
-__all__ = ["RULES", "WAITS_FOR_BINS", "Outcome", "Rule", "Setting"]
+WAITS_FOR_BLOCKS: frozenset[type] = frozenset({Elementwise, Reshape, Permute, Identity})
+"""Ops that may see a map whose cells are in blocks that have not become channels yet."""
+
+__all__ = ["RULES", "WAITS_FOR_BINS", "WAITS_FOR_BLOCKS", "Outcome", "Rule", "Setting"]

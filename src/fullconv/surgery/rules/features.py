@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from fullconv.blueprint import Linear, Node, PerChannel, Softmax
-from fullconv.geometry import Sweep
-from fullconv.surgery.edits import AlongChannels, LinearToConv
+from fullconv.geometry import Sweep, times
+from fullconv.surgery.edits import AlongChannels, LinearToConv, SoftmaxParts
 from fullconv.surgery.rules.rule import Outcome, Rule, Setting, only_map, refuse
 from fullconv.surgery.rules.shapes import refuse_sizes
 from fullconv.surgery.values import CHANNEL, Map, Value
@@ -40,12 +40,23 @@ def linear(op: Linear, node: Node, inputs: tuple[Value, ...], setting: Setting) 
             why="Such bins can be folded only into a linear layer over all of them.",
             hint="Choose a window whose map divides evenly into the bins.",
         )
+    if not x.is_whole:
+        refuse(
+            node,
+            f"works on a {x} whose channels are still in {times(x.parts)} parts.",
+            why="Which weights belong to which channel is not known.",
+            hint="Bring the channels back to one axis first.",
+        )
     flattened = any(label in group for label in range(1, len(x.axes) + 1))
     kernel = tuple(axis.size if index in group else 1 for index, axis in enumerate(x.axes, 1))
-    dilation = tuple(a.dilation if k > 1 else 1 for a, k in zip(x.axes, kernel, strict=True))
+    dilation = tuple(
+        setting.spread(axis) if k > 1 else 1 for axis, k in zip(x.axes, kernel, strict=True)
+    )
     edit = LinearToConv(x.channels, op.out_features, kernel, dilation, group, x.bins)
     axes = tuple(
-        axis.swept(Sweep(k), keep=1, collapse=True) if index in group or axis.size == 1 else axis
+        axis.swept(Sweep(k), keep=1, collapse=True)
+        if index in group or (axis.size == 1 and not axis.context)
+        else axis
         for index, (axis, k) in enumerate(zip(x.axes, kernel, strict=True), 1)
     )
     if flattened:
@@ -58,7 +69,7 @@ def linear(op: Linear, node: Node, inputs: tuple[Value, ...], setting: Setting) 
 def per_channel(op: PerChannel, node: Node, inputs: tuple[Value, ...], setting: Setting) -> Outcome:
     """Batch norm scales channels; on a vector it becomes the batch norm of a map."""
     x = only_map(node, inputs)
-    if x.group(1) != (CHANNEL,) or x.is_flattened:
+    if x.group(1) != (CHANNEL,) or x.is_flattened or not x.is_whole:
         refuse(
             node,
             f"treats axis 1 of a {x} as channels, which it is not.",
@@ -77,7 +88,11 @@ def softmax(op: Softmax, node: Node, inputs: tuple[Value, ...], setting: Setting
         refuse(
             node, f"{op.name} over the batch.", why="Images must stay independent of each other."
         )
-    if x.group(op.axis) != (CHANNEL,):
+    group = x.group(op.axis)
+    if len(group) == 1 and group[0] <= CHANNEL and x.parts:
+        edit = SoftmaxParts(op.name, x.parts, -group[0])
+        return Outcome(x, edit, "the parts of a map's channels are one axis")
+    if group != (CHANNEL,):
         refuse(
             node,
             f"{op.name} over space, along axis {op.axis} of a {x}.",

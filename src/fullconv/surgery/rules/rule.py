@@ -27,12 +27,18 @@ class Setting:
         last: names of the nodes after which nothing looks at neighbouring cells any more.
         window: the classifier's input size, for messages.
         batch: images in the trace: a reshape that changes it mixes images.
+        fragments: where a stride is not taken, phases lie in the batch instead of interleaved.
+        local: context ops see the window-sized box around every cell, not the whole map.
+        contexts: names of the pools whose result meets the map they were pooled from.
     """
 
     stride: tuple[int, ...] | None
     last: frozenset[str]
     window: tuple[int, ...]
     batch: int
+    fragments: bool = False
+    local: bool = True
+    contexts: frozenset[str] = frozenset()
 
     def keep(self, index: int, axis: Axis, sweep: Sweep) -> int:
         """The part of a layer's stride that may still step without overshooting the stride."""
@@ -45,19 +51,36 @@ class Setting:
         )
         return next(fits, 1)
 
+    def inner(self, axis: Axis, sweep: Sweep, keep: int | None = None) -> Sweep:
+        """The sweep the FCN makes, see `Axis.inner`."""
+        return axis.inner(sweep, keep=keep, fragments=self.fragments)
+
+    def spread(self, axis: Axis) -> int:
+        """FCN cells from one classifier cell to the next, in the tensor that the op gets."""
+        return 1 if self.fragments else axis.dilation
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a rule found: the result, the edit (None keeps the node), the reason for the edit.
+    """What a rule found.
 
-    `pads` tells that cells at the rim see something that is not image (zero padding, or a pool
-    that hangs over the end): there a crop and the map differ.
+    Attributes:
+        value: the result.
+        edit: what the node becomes; None keeps it.
+        why: the reason for the edit.
+        pads: cells at the rim see something that is not image (zero padding, or a pool that
+            hangs over the end): there a crop and the map differ.
+        meets: places of inputs that were pooled from the map they meet here, a context op; the
+            walk finds the pools and asks again.
+        context: the kind of context op this node is, if it is one.
     """
 
     value: Value
     edit: Edit | None = None
     why: str = ""
     pads: bool = False
+    meets: tuple[int, ...] = ()
+    context: str = ""
 
 
 Rule = Callable[[Any, Node, tuple[Value, ...], Setting], Outcome]

@@ -1,36 +1,17 @@
-"""Ops that only give the numbers another shape or order, and ops that take some of them."""
+"""Ops that only give the numbers another shape or order."""
 
 from __future__ import annotations
 
-from fullconv.blueprint import Node, Permute, Reshape, Slice
+from dataclasses import replace
+from math import prod
+
+from fullconv.blueprint import Expand, Node, Permute, Reshape
+from fullconv.blueprint import SpaceToDepth as PixelUnshuffle
 from fullconv.geometry import Sweep, times
-from fullconv.surgery.edits import Bypass, TakeChannels
-from fullconv.surgery.rules.rule import Outcome, Rule, Setting, only_map, refuse
-from fullconv.surgery.values import CHANNEL, Group, Map, Value
-
-
-def regroup(x: Map, shape: tuple[int, ...]) -> tuple[Group, ...] | None:
-    """The layout that shows `x` under `shape` (without batch), or None where axes are mixed.
-
-    The numbers keep their order, so every tensor axis of the new shape must take up whole labels,
-    in order. Labels of length 1 fill tensor axes of length 1 and are otherwise left out.
-    """
-    labels = [label for group in x.layout for label in group]
-    long = [label for label in labels if x.length(label) > 1]
-    short = [label for label in range(len(x.axes) + 1) if x.length(label) == 1]
-    layout: list[Group] = []
-    for position, extent in enumerate(shape):
-        group: Group = ()
-        while x.extent(group) < extent and long:
-            group += (long.pop(0),)
-        if x.extent(group) != extent:
-            return None
-        if not group and short:
-            # Prefer the label this position has in an ordinary map, so that unsqueezing
-            # a vector gives an ordinary map again.
-            group = (short.pop(short.index(position) if position in short else 0),)
-        layout.append(group)
-    return None if long else tuple(layout)
+from fullconv.surgery.edits import Bypass, ShuffleChannels, SpaceToDepth
+from fullconv.surgery.rules.regroup import regroup
+from fullconv.surgery.rules.rule import Outcome, Rule, Setting, only_map, plain_map, refuse
+from fullconv.surgery.values import CHANNEL, Map, Value
 
 
 def reshape(op: Reshape, node: Node, inputs: tuple[Value, ...], setting: Setting) -> Outcome:
@@ -45,16 +26,58 @@ def reshape(op: Reshape, node: Node, inputs: tuple[Value, ...], setting: Setting
             why="Images must stay independent of each other.",
             hint="Flatten from axis 1 on: torch.flatten(x, 1).",
         )
-    layout = regroup(x, node.shape[1:])
-    if layout is None:
+    found = regroup(x, node.shape[1:])
+    if found is None:
         refuse(
             node,
-            f"{op.name} turns {times(x.shape)} into {times(node.shape[1:])}, which splits or "
-            "mixes channels and space.",
+            f"{op.name} turns {times(x.shape)} into {times(node.shape[1:])}, which mixes channels "
+            "and space.",
             why="The result has no place in the image.",
             hint="Flatten all of (C, *space) at once, or leave channels and space apart.",
         )
-    return Outcome(x.laid_out(layout), Bypass(), "the map keeps its shape")
+    if found.value.blocks:
+        return _blocks(node, found.value, setting)
+    if found.shuffle is not None:
+        edit = ShuffleChannels(*found.shuffle)
+        return Outcome(found.value, edit, "the channels change their order")
+    return Outcome(found.value, Bypass(), "the map keeps its shape")
+
+
+def _blocks(node: Node, x: Map, setting: Setting) -> Outcome:
+    """Cells seen in blocks wait until the blocks are made channels (space to depth)."""
+    dims = len(x.axes)
+    blocks = {dims + axis for axis, block in enumerate(x.blocks, 1) if block > 1}
+    (home, *others) = [group for group in x.layout if blocks & set(group)]
+    moved = set(x.channel_labels) | blocks
+    if others or set(home) != moved:
+        return Outcome(x, Bypass(), "its cells are seen in blocks")
+    axes, sweeps = [], []
+    for index, (axis, block) in enumerate(zip(x.axes, x.blocks, strict=True)):
+        sweep = Sweep(block, block)
+        keep = setting.keep(index, axis, sweep)
+        axes.append(axis.swept(sweep, keep=keep))
+        sweeps.append(setting.inner(axis, sweep, keep))
+    order = tuple(label if label <= CHANNEL else label - dims for label in home)
+    layout = tuple((CHANNEL,) if group == home else group for group in x.layout)
+    value = Map(x.channels * prod(x.blocks), tuple(axes), layout)
+    edit = SpaceToDepth(tuple(sweeps), x.parts or (x.channels,), order)
+    return Outcome(value, edit, "blocks of cells become channels")
+
+
+def pixel_unshuffle(
+    op: PixelUnshuffle, node: Node, inputs: tuple[Value, ...], setting: Setting
+) -> Outcome:
+    """Space to depth in one op; at its own stride it stays as it is."""
+    x = plain_map(node, inputs[0])
+    dims = len(x.axes)
+    home = (CHANNEL, *range(dims + 1, 2 * dims + 1))
+    layout = (home, *((label,) for label in range(1, dims + 1)))
+    seen = replace(x, layout=layout, blocks=(op.block,) * dims)
+    outcome = _blocks(node, seen, setting)
+    assert isinstance(outcome.edit, SpaceToDepth)
+    if all(sweep == Sweep(op.block, op.block) for sweep in outcome.edit.sweeps):
+        return Outcome(outcome.value)
+    return outcome
 
 
 def refuse_sizes(node: Node, x: Map, features: int, setting: Setting) -> None:
@@ -97,47 +120,34 @@ def permute(op: Permute, node: Node, inputs: tuple[Value, ...], setting: Setting
     return Outcome(x.laid_out(layout), Bypass(), "the map stays channels first")
 
 
-def take(op: Slice, node: Node, inputs: tuple[Value, ...], setting: Setting) -> Outcome:
-    """Indexing: some channels, or every n-th cell."""
-    x = only_map(node, inputs)
-    full = (0, None, 1)
-    if op.ranges[0] != full:
-        refuse(node, "indexes the batch.", why="Images must stay independent of each other.")
-    channels, axes = x.channels, list(x.axes)
-    edit: TakeChannels | Bypass | None = None
-    for axis, (start, stop, step) in enumerate(op.ranges[1:], 1):
-        if (start, stop, step) == full and axis not in op.dropped:
+def expand(op: Expand, node: Node, inputs: tuple[Value, ...], setting: Setting) -> Outcome:
+    """A vector pooled from a map and repeated for all its cells: in the FCN every cell has one."""
+    x = only_map(node, (inputs[0],))
+    shape = node.shape[1:]
+    if node.shape[0] != setting.batch or len(shape) != len(x.layout):
+        refuse(node, f"repeats a {x} as {times(node.shape)}.", why="It adds an axis.")
+    axes, pooled = list(x.axes), False
+    for group, have, want in zip(x.layout, x.shape, shape, strict=True):
+        if have == want:
             continue
-        group = x.layout[axis - 1]
-        if axis in op.dropped and CHANNEL not in group and x.extent(group) == 1:
-            edit = edit or Bypass()  # the only cell there is
-            continue
-        if group == (CHANNEL,):
-            last = x.channels if stop is None else stop
-            channels = len(range(start, last, step))
-            edit = TakeChannels(start, last, step)
-        elif len(group) == 1 and x.is_plain and stop is None and axis not in op.dropped:
-            index = group[0] - 1
-            sweep = Sweep(1, step, (-start, 0))
-            keep = setting.keep(index, axes[index], sweep)
-            if axes[index].collapsed or keep != step:
-                refuse(node, "takes every n-th cell of a map that is read more finely.")
-            axes[index] = axes[index].swept(sweep, keep=keep)
-        else:
+        (label, *others) = group or (CHANNEL,)
+        axis = axes[label - 1] if 0 < label <= len(x.axes) and not others else None
+        if axis is None or (axis.context and axis.context != want):
             refuse(
                 node,
-                f"takes single positions of a {x}.",
-                why="A fixed position of the window has no equivalent that slides.",
-                hint="Pool over space instead.",
+                f"repeats a {x} as {times(shape)}.",
+                why="Only what was pooled from a map can be given back to all its cells.",
             )
-    taken = edit is not None and any(a != b for a, b in zip(axes, x.axes, strict=True))
-    if taken:
-        refuse(node, "indexes channels and space at once.", hint="Index them one after the other.")
-    layout = tuple(g for axis, g in enumerate(x.layout, 1) if axis not in op.dropped)
-    why = "channels are axis 1 in every map" if edit else ""
-    if isinstance(edit, Bypass):
-        why = "there is one cell already"
-    return Outcome(Map(channels, tuple(axes), layout), edit, why)
+        pooled = pooled or not axis.context
+        axes[label - 1] = replace(axis, size=want, context=0, collapsed=False)
+    value = replace(x, axes=tuple(axes))
+    meets = (0,) if pooled else ()
+    return Outcome(value, Bypass(), "every cell has its own already", meets=meets)
 
 
-RULES: dict[type, Rule] = {Reshape: reshape, Permute: permute, Slice: take}
+RULES: dict[type, Rule] = {
+    Reshape: reshape,
+    Permute: permute,
+    Expand: expand,
+    PixelUnshuffle: pixel_unshuffle,
+}

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fullconv.blueprint import AdaptivePool, Node, Pool, Reduce
 from fullconv.geometry import Axis, Sweep, times
-from fullconv.surgery.edits import Bypass, Edit, SetPool
+from fullconv.surgery.edits import Bypass, Edit, PoolWindow, SetPool
+from fullconv.surgery.rules.channels import reduce_channels
+from fullconv.surgery.rules.context import survey
 from fullconv.surgery.rules.rule import Outcome, Rule, Setting, only_map, plain_map, refuse
 from fullconv.surgery.values import CHANNEL, Bins, Map, Value
 
@@ -14,10 +18,12 @@ def spans(cells: int, output: int) -> Bins:
     return tuple((i * cells // output, -(-(i + 1) * cells // output)) for i in range(output))
 
 
-def _one(kernel: int, axis: Axis) -> tuple[Axis, Sweep]:
+def _one(axis: Axis, setting: Setting) -> tuple[Axis, Sweep]:
     """An axis pooled to one cell for the whole window, and the sweep that does it."""
-    sweep = Sweep(kernel)
-    return axis.swept(sweep, keep=1, collapse=True), axis.inner(sweep, keep=1)
+    sweep = Sweep(axis.size)
+    if axis.context:
+        return axis, sweep  # there is one value, the same for all cells of the window
+    return axis.swept(sweep, keep=1, collapse=True), setting.inner(axis, sweep, 1)
 
 
 def adaptive_pool(
@@ -30,16 +36,27 @@ def adaptive_pool(
     overlap or differ in size: these wait to be folded into the linear layer that follows.
     """
     x = plain_map(node, inputs[0])
+    if node.name in setting.contexts:
+        every = tuple(range(1, len(x.axes) + 1))
+        if any(output != 1 for output in op.output):
+            refuse(
+                node,
+                f"pools a {x} to {times(op.output)} cells, which then meet the map again.",
+                why="Which of them belongs to which cell depends on the window.",
+                hint="Pool to one cell.",
+            )
+        return survey(x, op.kind, every, x.layout, setting)
     axes: list[Axis] = []
     sweeps: list[Sweep] = []
     bins: list[Bins] = []
     for axis, output in zip(x.axes, op.output, strict=True):
         waiting: Bins = ()
         if output == 1:
-            after, sweep = _one(axis.size, axis)
+            after, sweep = _one(axis, setting)
         elif axis.size % output == 0:
             regular = Sweep(axis.size // output, axis.size // output)
-            after, sweep = axis.swept(regular, keep=1), axis.inner(regular, keep=1)
+            after, sweep = axis.swept(regular, keep=1), setting.inner(axis, regular, 1)
+            after = replace(after, binned=axis.binned or after.dilation > axis.dilation)
         else:
             after, sweep = axis, Sweep(1)
             waiting = spans(axis.size, output)
@@ -67,25 +84,40 @@ def adaptive_pool(
 
 
 def reduce(op: Reduce, node: Node, inputs: tuple[Value, ...], setting: Setting) -> Outcome:
-    """A mean or maximum over space is a pool over the window."""
+    """A mean, maximum or sum over space is a pool over the window; over channels it stays one."""
     x = only_map(node, inputs)
     if 0 in op.axes:
         refuse(node, "reduces the batch.", why="Images must stay independent of each other.")
     labels = {label for axis in op.axes for label in x.layout[axis - 1]}
-    if CHANNEL in labels:
+    if labels and max(labels) <= CHANNEL:
+        return reduce_channels(op, node, x, labels)
+    if min(labels, default=1) <= CHANNEL or not x.is_whole or x.bins:
         refuse(
             node,
-            f"takes the {op.kind} over the channels of a {x}.",
-            why="Only reductions over space have a rule.",
+            f"takes the {op.kind} over channels and space of a {x} at once.",
+            why="Only reductions over space, or over channels, have a rule.",
+            hint="Reduce one after the other.",
         )
-    axes, sweeps = list(x.axes), [Sweep(1) for _ in x.axes]
-    for label in labels:
-        axes[label - 1], sweeps[label - 1] = _one(x.axes[label - 1].size, x.axes[label - 1])
     # With keepdim the axes stay in the shape, with length 1.
     layout = tuple(g for axis, g in enumerate(x.layout, 1) if op.keepdim or axis not in op.axes)
-    moves = any(sweep.kernel > 1 for sweep in sweeps)
-    edit: Edit = SetPool(Pool(op.kind, tuple(sweeps))) if moves else Bypass()
-    why = "over space it is a pool over the window" if moves else "there is one cell already"
+    if node.name in setting.contexts:
+        return survey(x, op.kind, tuple(sorted(labels)), layout, setting)
+    axes, sweeps = list(x.axes), [Sweep(1) for _ in x.axes]
+    for label in labels:
+        axes[label - 1], sweeps[label - 1] = _one(x.axes[label - 1], setting)
+    kernel = tuple(sweep.kernel for sweep in sweeps)
+    edit: Edit = Bypass()
+    if op.kind == "norm" or any(size > 1 for size in kernel):
+        edit = (
+            SetPool(Pool(op.kind, tuple(sweeps)))
+            if op.kind in ("average", "max")
+            else (PoolWindow(op.kind, kernel, tuple(sweep.dilation for sweep in sweeps)))
+        )
+    why = (
+        "there is one cell already"
+        if isinstance(edit, Bypass)
+        else ("over space it is a pool over the window")
+    )
     return Outcome(Map(x.channels, tuple(axes), layout), edit, why)
 
 

@@ -27,6 +27,10 @@ def encode(value: Any) -> Any:
         return [encode(entry) for entry in value]
     if isinstance(value, list):
         return {"list": [encode(entry) for entry in value]}
+    if isinstance(value, Mapping):
+        if not all(isinstance(key, str) for key in value):
+            raise TypeError("a dict whose keys are no strings")
+        return {"dict": {key: encode(entry) for key, entry in value.items()}}
     if isinstance(value, slice):
         return {"slice": [encode(entry) for entry in (value.start, value.stop, value.step)]}
     if isinstance(value, torch.dtype | torch.memory_format):
@@ -51,6 +55,8 @@ def decode(value: Any, nodes: Mapping[str, fx.Node]) -> Any:
         return nodes[inner]
     if kind == "list":
         return [decode(entry, nodes) for entry in inner]
+    if kind == "dict":
+        return {key: decode(entry, nodes) for key, entry in inner.items()}
     if kind == "slice":
         start, stop, step = (decode(entry, nodes) for entry in inner)
         return slice(start, stop, step)

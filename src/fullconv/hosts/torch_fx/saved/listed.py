@@ -26,14 +26,6 @@ _HOMES: dict[str, ModuleType] = {
     "torch.nn.functional": F,
     "operator": operator,
 }
-_RUNTIME = (
-    runtime.check_image,
-    runtime.whole_windows,
-    runtime.common,
-    runtime.per_channel,
-    runtime.linear_as_conv,
-    runtime.average_pool,
-)
 # What networks compute from their weights alone, where no rule is needed.
 _OF_WEIGHTS = (
     torch.broadcast_to,
@@ -77,7 +69,7 @@ _NOT_SETTINGS = ("self", "device", "dtype")
 
 
 def _functions() -> dict[str, Any]:
-    known = {id(f): f for f in (*FUNCTIONS, *_RUNTIME, *_OF_WEIGHTS) if callable(f)}
+    known = {id(f): f for f in (*FUNCTIONS, *runtime.CALLS, *_OF_WEIGHTS) if callable(f)}
     return {
         f"{home}.{name}": getattr(module, name)
         for home, module in _HOMES.items()

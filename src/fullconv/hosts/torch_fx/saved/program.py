@@ -15,7 +15,7 @@ from torch import Tensor, fx, nn
 
 from fullconv.errors import FullconvError, RefusedError
 from fullconv.hosts.torch_fx import runtime
-from fullconv.hosts.torch_fx.fcn import FCN
+from fullconv.hosts.torch_fx.fcn import FCN, tensors_of
 from fullconv.hosts.torch_fx.saved.arguments import decode, dtype_of, encode
 from fullconv.hosts.torch_fx.saved.listed import (
     FUNCTION_BY_NAME,
@@ -218,15 +218,16 @@ def _graph(listed: list[Mapping[str, Any]], modules: set[str], tensors: set[str]
 
 
 def _check_frame(graph: fx.Graph, plan: Plan) -> None:
-    """The network must look at its image first and cut its map last, both as the plan says."""
-    first, last = list(graph.nodes)[1], graph.output_node().args[0]
-    if not isinstance(last, fx.Node) or (first.target, last.target) != (
-        runtime.check_image,
-        runtime.whole_windows,
-    ):
-        raise ValueError("it does not check its image, or cut its map to whole windows")
-    expected = ((plan.channels, plan.window), (plan.window, plan.stride))
-    if (first.args[1:], last.args[2:]) != expected:
+    """The network must look at its image first and cut its maps last, both as the plan says."""
+    first = list(graph.nodes)[1]
+    lasts: list[fx.Node] = []
+    fx.map_arg(graph.output_node().args[0], lasts.append)
+    targets = [first.target, *(last.target for last in lasts)]
+    if targets != [runtime.check_image, *(runtime.whole_windows for _ in plan.answers)]:
+        raise ValueError("it does not check its image, or cut its maps to whole windows")
+    ends = [(plan.window, plan.stride, answer.step) for answer in plan.answers]
+    found = [first.args[1:], *(last.args[2:] for last in lasts)]
+    if found != [(plan.channels, plan.window), *ends]:
         raise ValueError("it has another window or stride than its plan")
 
 
@@ -238,8 +239,9 @@ def _check_runs(fcn: FCN, entries: list[Entry]) -> None:
     with torch.no_grad():
         # Not by calling it: fx would print where generated code failed.
         scores = fcn.forward(torch.empty(1, fcn.plan.channels, *size, dtype=dtype, device="meta"))
-    if tuple(scores.shape) != (1, fcn.plan.outputs, *(2 for _ in size)):
-        raise ValueError(f"it gives {tuple(scores.shape)} for two windows per axis")
+    shapes = [tuple(answer.shape) for answer in tensors_of(scores)]
+    if shapes != [(1, answer.outputs, *(2 for _ in size)) for answer in fcn.plan.answers]:
+        raise ValueError(f"it gives {shapes} for two windows per axis")
 
 
 def _listed(table: Any, name: Any, what: str) -> Any:

@@ -1,7 +1,4 @@
-"""What an FCN calls at run time beyond PyTorch's own functions.
-
-Every map is `(N, C, *cells)`; `n` below is the number of spatial axes.
-"""
+"""Linear layers slid over a map, and constants beside maps."""
 
 from __future__ import annotations
 
@@ -12,52 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fullconv.errors import InputError
-from fullconv.geometry import Grid, times
+from fullconv.geometry import times
 
 Bins = Sequence[Sequence[Sequence[int]]]
 
 CONV: tuple[Any, ...] = (F.conv1d, F.conv2d, F.conv3d)
-MAX_POOL: tuple[Any, ...] = (F.max_pool1d, F.max_pool2d, F.max_pool3d)
-AVERAGE_POOL: tuple[Any, ...] = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)
-
-
-def check_image(image: Tensor, channels: int, window: Sequence[int]) -> Tensor:
-    """`image` itself if an FCN can take it: `(N, channels, *space)`, at least the window.
-
-    Raises InputError.
-    """
-    wanted = f"(N, {channels}, {', '.join('DHW'[-len(window) :])})"
-    if image.ndim != len(window) + 2:
-        raise InputError(
-            f"the input has shape {tuple(image.shape)}, the network takes {wanted}.",
-            hint="Add the batch axis with image[None]." if image.ndim == len(window) + 1 else "",
-        )
-    if image.shape[1] != channels:
-        raise InputError(
-            f"the input has {image.shape[1]} channels, the network takes {channels}: {wanted}."
-        )
-    Grid(tuple(image.shape[2:]), tuple(window), (1,) * len(window))
-    return image
-
-
-def whole_windows(
-    scores: Tensor, image: Tensor, window: Sequence[int], stride: Sequence[int]
-) -> Tensor:
-    """The score map without the trailing cells whose window would leave the image."""
-    # (N, K, *cells) -> (N, K, *grid)
-    for axis, (size, extent, step) in enumerate(
-        zip(image.shape[2:], window, stride, strict=True), 2
-    ):
-        scores = scores.narrow(axis, 0, (size - extent) // step + 1)
-    return scores
-
-
-def common(maps: Sequence[Tensor]) -> list[Tensor]:
-    """Maps cut to the cells that all of them have; surplus cells are trailing ones."""
-    cells = [min(sizes) for sizes in zip(*(x.shape[2:] for x in maps), strict=True)]
-    spans: list[Any] = [slice(count) for count in cells]
-    return [x[(..., *spans)] for x in maps]
 
 
 def per_channel(constant: Tensor, axes: int) -> Tensor:
@@ -119,28 +75,6 @@ def linear_as_conv(
         kernel_weight = folded(kernel_weight, kernel, bins)
     y: Tensor = CONV[len(kernel) - 1](x, kernel_weight, bias, dilation=list(dilation))
     return y
-
-
-def average_pool(
-    x: Tensor,
-    kernel: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    count_include_pad: bool = True,
-    divisor: int | None = None,
-) -> Tensor:
-    """An average pool with dilation, which PyTorch does not have: a depthwise convolution."""
-    convolve = CONV[len(kernel) - 1]
-    ones = x.new_ones(1, 1, *kernel)
-    size = ones.numel() if divisor is None else divisor
-    settings = {"stride": list(stride), "padding": list(padding), "dilation": list(dilation)}
-    channels = x.shape[1]
-    total: Tensor = convolve(x, ones.expand(channels, 1, *kernel), groups=channels, **settings)
-    if count_include_pad or divisor is not None or not any(padding):
-        return total / size
-    counts: Tensor = convolve(torch.ones_like(x[:1, :1]), ones, **settings)
-    return total / counts
 
 
 class FoldedConv(nn.Module):

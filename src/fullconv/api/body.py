@@ -1,0 +1,195 @@
+"""The classifier's own body on a larger image.
+
+A reference, written from the definition and slow. Sizes that `forward` put into a reshape are those
+of the window; here they grow with the map. Context ops that see boxes are run on every box of their
+input by themselves, and what follows from a box is used for the cells whose nearest box it is. Of
+the plan it knows only which nodes are context ops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+Box = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Boxed:
+    """A value that every box of a map has for itself; `sizes` are (cells, box) per axis."""
+
+    of: dict[Box, Any]
+    sizes: tuple[tuple[int, int], ...]
+
+
+class Body(fx.Interpreter):
+    """Runs a recorded graph on an image larger than the window it was recorded at.
+
+    The context ops named see boxes as large as their map was at the window.
+    """
+
+    def __init__(self, module: fx.GraphModule, contexts: frozenset[str]) -> None:
+        super().__init__(module)  # type: ignore[no-untyped-call]
+        self._contexts = contexts
+
+    def run_node(self, n: fx.Node) -> Any:
+        """One node: on the map, on every box, or where boxes meet the map."""
+        inputs = [self.env[source] for source in n.all_input_nodes]
+        boxed = next((value for value in inputs if isinstance(value, _Boxed)), None)
+        if n.name in self._contexts:
+            return self._survey(n)
+        if boxed is None:
+            resized = self._resized(n)
+            return super().run_node(n) if resized is None else resized
+        if n.target == "expand":
+            return boxed  # it will meet the map, which repeats it
+        maps = [source for source in n.all_input_nodes if _spatial(source, self.env[source])]
+        if maps:
+            return self._meet(n, maps, boxed)
+        return _Boxed({box: self._run(n, box, {}) for box in boxed.of}, boxed.sizes)
+
+    def _resized(self, n: fx.Node) -> Tensor | None:
+        """A reshape or a resize whose sizes were written down at the window, on a larger map."""
+        name = n.target if isinstance(n.target, str) else getattr(n.target, "__name__", "")
+        if name not in ("view", "reshape", "unflatten", "interpolate") or n.op == "call_module":
+            return None
+        source = n.all_input_nodes[0]
+        x, before, after = self.env[source], source.meta["value"].shape, n.meta["value"].shape
+        if name == "interpolate":
+            factors = [new // old for new, old in zip(after[2:], before[2:], strict=True)]
+            return torch.nn.functional.interpolate(x, scale_factor=[float(f) for f in factors])
+        known = [
+            (tuple(node.meta["value"].shape), tuple(value.shape))
+            for node, value in self.env.items()
+            if isinstance(value, Tensor) and isinstance(node.meta.get("value"), Tensor)
+        ]
+        return x.reshape(grown(tuple(before), tuple(x.shape), tuple(after), known))
+
+    def _run(self, n: fx.Node, box: Box, instead: dict[fx.Node, Any]) -> Any:
+        """A node with the values of one box; `instead` replaces inputs."""
+        env = self.env
+        self.env = {
+            source: instead[source]
+            if source in instead
+            else value.of[box]
+            if isinstance(value, _Boxed)
+            else value
+            for source, value in ((s, env[s]) for s in n.all_input_nodes)
+        }
+        try:
+            return super().run_node(n)
+        finally:
+            self.env = env
+
+    def _survey(self, n: fx.Node) -> Any:
+        """A context op on every box of its map."""
+        source = n.all_input_nodes[0]
+        x = self.env[source]
+        axes = _spatial(source, x)
+        sizes = tuple((x.shape[a], source.meta["value"].shape[a]) for a in axes)
+        found: dict[Box, Any] = {}
+        for box in product(*(range(cells - kernel + 1) for cells, kernel in sizes)):
+            inside = _cut(
+                x, axes, [(start, start + k) for start, (_, k) in zip(box, sizes, strict=True)]
+            )
+            found[box] = self._run(n, box, {source: inside})
+        if n.meta["value"].shape != source.meta["value"].shape:
+            return _Boxed(found, sizes)
+        y = torch.empty_like(x)  # a norm: every cell takes its own place in its box
+        for box, cells in _owned(sizes):
+            own = [
+                (low - start, high - start) for (low, high), start in zip(cells, box, strict=True)
+            ]
+            _cut(y, axes, cells).copy_(_cut(found[box], axes, own))
+        return y
+
+    def _meet(self, n: fx.Node, maps: list[fx.Node], boxed: _Boxed) -> Tensor:
+        """Each box with the cells that it is the nearest box of."""
+        whole: Tensor | None = None
+        for box, cells in _owned(boxed.sizes):
+            cut = {m: _cut(self.env[m], _spatial(m, self.env[m]), cells) for m in maps}
+            part = self._run(n, box, cut)
+            axes = _spatial(maps[0], self.env[maps[0]])
+            if whole is None:
+                shape = list(part.shape)
+                for axis, (size, _) in zip(axes, boxed.sizes, strict=True):
+                    shape[axis] = size
+                whole = part.new_empty(shape)
+            _cut(whole, axes, cells).copy_(part)
+        assert whole is not None
+        return whole
+
+
+def grown(
+    before: Box, now: Box, after: Box, known: Sequence[tuple[Box, Box]] = ()
+) -> tuple[int, ...]:
+    """The shape that a reshape of `before` to `after` gives to a map that grew to `now`.
+
+    Runs of axes that hold the same numbers before and after are looked at one by one. In each the
+    first axis takes the growth; where a run becomes several axes that another tensor had, as
+    (before, now) in `known`, they are as long as there.
+    """
+    shape: list[int] = []
+    i = j = 0
+    while i < len(before) or j < len(after):
+        first, last = i, j
+        i, j = i + 1, j + 1
+        while prod(before[first:i]) != prod(after[last:j]):
+            if prod(before[first:i]) < prod(after[last:j]):
+                i += 1
+            else:
+                j += 1
+        while i < len(before) and before[i] == 1:
+            i += 1
+        while j < len(after) and after[j] == 1 and (i >= len(before) or before[i] != 1):
+            j += 1
+        size, sizes = prod(now[first:i]), list(after[last:j])
+        if size != prod(sizes):
+            sizes = _like(tuple(sizes), size, known) or [size // prod(sizes[1:]), *sizes[1:]]
+        shape += sizes
+    return tuple(shape)
+
+
+def _like(sizes: Box, product: int, known: Sequence[tuple[Box, Box]]) -> list[int] | None:
+    """The lengths that axes of `sizes` have in a tensor that has grown, if one has them."""
+    for then, now in known:
+        for place in range(len(then) - len(sizes) + 1):
+            run = slice(place, place + len(sizes))
+            if then[run] == sizes and prod(now[run]) == product:
+                return list(now[run])
+    return None
+
+
+def _spatial(node: fx.Node, value: Any) -> list[int]:
+    """The tensor axes that are longer than at the window."""
+    at_window = node.meta.get("value")
+    if not isinstance(value, Tensor) or not isinstance(at_window, Tensor):
+        return []
+    pairs = enumerate(zip(value.shape, at_window.shape, strict=True))
+    return [axis for axis, (size, then) in pairs if size != then]
+
+
+def _cut(x: Tensor, axes: list[int], spans: list[tuple[int, int]]) -> Tensor:
+    for axis, (low, high) in zip(axes, spans, strict=True):
+        x = x.narrow(axis, low, high - low)
+    return x
+
+
+def _owned(sizes: tuple[tuple[int, int], ...]) -> Iterator[tuple[Box, list[tuple[int, int]]]]:
+    """Every box with the cells, as spans, that it is the nearest one of."""
+    each = []
+    for cells, kernel in sizes:
+        owner = [max(0, min(i - (kernel - 1) // 2, cells - kernel)) for i in range(cells)]
+        spans = []
+        for start in range(cells - kernel + 1):
+            mine = [i for i, box in enumerate(owner) if box == start]
+            spans.append((start, (mine[0], mine[-1] + 1)))
+        each.append(spans)
+    for entries in product(*each):
+        yield tuple(start for start, _ in entries), [span for _, span in entries]

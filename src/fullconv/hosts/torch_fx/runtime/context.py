@@ -1,0 +1,101 @@
+"""What looks at the whole map: at a box around every cell, or at all of the image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fullconv.hosts.torch_fx.runtime.pools import box
+
+
+def nearest_box(cells: int, kernel: int, dilation: int) -> list[int]:
+    """For every cell, where the box of `kernel` cells begins that is nearest to centred on it.
+
+    Boxes lie inside the map and hold cells of one phase, `dilation` apart. The box of cell `i`
+    begins at `i - (kernel - 1) // 2`, or at the nearest place where it fits.
+    """
+    boxes = cells - dilation * (kernel - 1)
+    found = []
+    for cell in range(cells):
+        place, phase = divmod(cell, dilation)
+        last = (cells - phase - 1) // dilation + 1 - kernel
+        start = max(0, min(place - (kernel - 1) // 2, last))
+        # A phase too short for a box belongs to no whole window.
+        found.append(min(start * dilation + phase, boxes - 1))
+    return found
+
+
+def pool_context(
+    x: Tensor,
+    kind: str,
+    kernel: Sequence[int],
+    dilation: Sequence[int],
+    local: bool,
+    axes: Sequence[int],
+) -> Tensor:
+    """Pool over the given spatial axes (1, 2, …) for every cell, as `PoolContext` says.
+
+    Local: `(N, C, *cells)` to the same shape. Else to `(N, C, 1, …)`, or to the same shape where
+    the phases of a dilated map are pooled each by itself.
+    """
+    if local:
+        y = box(x, kind, kernel, dilation)
+        for axis, (k, d) in enumerate(zip(kernel, dilation, strict=True), 2):
+            if k > 1:
+                index = nearest_box(x.shape[axis], k, d)
+                y = y.index_select(axis, torch.tensor(index, device=x.device))
+        return y
+    if all(dilation[axis - 1] == 1 for axis in axes):
+        return _whole(x, kind, axes)
+    y = x.new_empty(x.shape)
+    for phase in product(*(range(min(d, n)) for d, n in zip(dilation, x.shape[2:], strict=True))):
+        spans = [slice(first, None, d) for first, d in zip(phase, dilation, strict=True)]
+        cells = (slice(None), slice(None), *spans)
+        y[cells] = _whole(x[cells], kind, axes)
+    return y
+
+
+def _whole(x: Tensor, kind: str, axes: Sequence[int]) -> Tensor:
+    dims = [axis + 1 for axis in axes]
+    if kind == "average":
+        return x.mean(dims, keepdim=True)
+    if kind == "sum":
+        return x.sum(dims, keepdim=True)
+    if kind == "norm":
+        return torch.linalg.vector_norm(x, dim=dims, keepdim=True)
+    return x.amax(dims, keepdim=True) if kind == "max" else x.amin(dims, keepdim=True)
+
+
+def norm_context(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+    groups: int,
+    kernel: Sequence[int],
+    dilation: Sequence[int],
+    local: bool,
+) -> Tensor:
+    """Group norm whose mean and variance are those of `pool_context`; `(N, C, *cells)`."""
+    if not local and all(step == 1 for step in dilation):
+        return F.group_norm(x, groups, weight, bias, eps)
+    parts = torch.unflatten(x, 1, (groups, -1))  # (N, groups, C / groups, *cells)
+    # The variance is a difference of squares: small numbers keep it precise.
+    parts = parts - parts.mean(dim=tuple(range(2, parts.ndim)), keepdim=True)
+    every = range(1, x.ndim - 1)
+
+    def surveyed(moment: Tensor) -> Tensor:
+        y = pool_context(moment.mean(2), "average", kernel, dilation, local, every)
+        return y.unsqueeze(2)
+
+    mean = surveyed(parts)
+    variance = (surveyed(parts * parts) - mean * mean).clamp(min=0)
+    y = ((parts - mean) * torch.rsqrt(variance + eps)).flatten(1, 2)
+    shape = (-1, *(1,) * (x.ndim - 2))
+    if weight is not None:
+        y = y * weight.reshape(shape)
+    return y if bias is None else y + bias.reshape(shape)
