@@ -29,9 +29,10 @@ def redraw(
     draw = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
-            if parameter.is_floating_point() and float(parameter.max() - parameter.min()) < FLAT:
-                # A weight of many inputs stays as small as its layer wants it.
-                fan_in = math.prod(parameter.shape[1:]) if parameter.numel() > len(parameter) else 1
+            if parameter.numel() and float(parameter.max() - parameter.min()) < FLAT:
+                outputs, *inputs = parameter.shape or (1,)
+                # A weight of many inputs stays as small as its layer wants it; (1, C, 1, 1) scales.
+                fan_in = math.prod(inputs) if outputs > 1 else 1
                 _disturb(parameter, SPREAD / math.sqrt(fan_in), draw)
         hooks = [
             module.register_forward_pre_hook(lambda norm, inputs: _calibrate(norm, inputs, draw))

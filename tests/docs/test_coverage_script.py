@@ -100,6 +100,16 @@ def test_flat_parameters_are_redrawn_and_norms_calibrated():
     assert 0.4 < (net[1].running_var / features.var((0, 2, 3))).max() < 4
 
 
+def test_a_gain_is_a_single_number_and_a_scale_has_no_inputs():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3))
+    net.gain = nn.Parameter(torch.tensor(0.0))
+    net.scale = nn.Parameter(torch.full((1, 400, 1, 1), 1e-6))
+    net.none = nn.Parameter(torch.empty(0))
+    redraw(net, (8, 8))
+    assert net.gain != 0
+    assert 0.25 < net.scale.std() < 0.35
+
+
 def test_scores_that_show_nothing_prove_nothing():
     class Constant(nn.Module):
         def __init__(self):
