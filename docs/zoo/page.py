@@ -32,9 +32,9 @@ HEAD = (
 INTRODUCTION = """\
 # What converts
 
-`make zoo` wrote this page. It takes every classifier of torchvision, and of timm every family with
-each of its builds, gives it random weights, converts it at the window it was trained at, and
-measures in float64 whether the FCN computes the same:
+`make zoo` wrote this page. It takes every convolutional classifier of torchvision, and of timm
+every family with its different builds, gives it random weights, converts it at the window it was
+trained at, and measures in float64 whether the FCN computes the same:
 
 - **at the window**: one image of that size, FCN against classifier;
 - **head over body**: an image of two windows per axis; the FCN's map against the classifier's own
@@ -45,7 +45,7 @@ measures in float64 whether the FCN computes the same:
 Differences are the largest ones, relative to the largest score; up to {tolerance:.0e} counts as
 equal, and what is above stands in **bold**. Weights are drawn so that nothing hides: layer scales
 and gates that start at nothing are not nothing here, and batch norms have statistics. Sizes are in
-px. *s* is how long reading the network and planning the surgery took, in seconds, on one core.
+px. *s* is how long reading the network and planning the surgery took, in seconds.
 *Context ops* look at the whole map (squeeze-and-excitation, say); they were converted with
 `context="window"`.
 
@@ -139,7 +139,7 @@ def _others(models: Sequence[Model], rows: Mapping[str, Row]) -> str:
         if own:
             lines = [(m.library, *_told(m, rows[m.form])) for m in own]
             heading = kind[0].upper() + kind[1:]
-            text += f"\n### {heading}\n\n{_table(('', 'family', 'model', 'why'), lines)}"
+            text += f"\n### {heading}\n\n{_table(('library', 'family', 'model', 'why'), lines)}"
     return text
 
 
