@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test lint bench-sliding bundled clean
+.PHONY: demo test lint zoo bench-sliding bundled clean
 
 demo: $(VENV)/.demo
 	@echo "== the demo: convert, prove, map, compare (pictures go to fullconv-demo/)"
@@ -21,6 +21,11 @@ lint: $(VENV)/.test
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+# Hours for some 370 models; can be stopped and run again. make zoo ZOO="--only 'timm:resnet*' --again"
+zoo: $(VENV)/.test
+	@echo "== which models convert: docs/coverage.md (results so far stay in .cache)"
+	@$(BIN)/python docs/make_coverage.py $(ZOO)
 
 bench-sliding: $(VENV)/.test
 	@$(BIN)/python benchmarks/sliding.py

@@ -1,0 +1,1 @@
+"""The coverage page: which models of torchvision and timm convert, measured one by one."""
