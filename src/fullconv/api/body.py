@@ -35,7 +35,7 @@ class Body(fx.Interpreter):
     """
 
     def __init__(self, module: fx.GraphModule, contexts: frozenset[str]) -> None:
-        super().__init__(module)  # type: ignore[no-untyped-call]
+        super().__init__(module)
         self._contexts = contexts
 
     def run_node(self, n: fx.Node) -> Any:
@@ -60,10 +60,12 @@ class Body(fx.Interpreter):
         if name not in ("view", "reshape", "unflatten", "interpolate") or n.op == "call_module":
             return None
         source = n.all_input_nodes[0]
-        x, before, after = self.env[source], source.meta["value"].shape, n.meta["value"].shape
+        x: Tensor = self.env[source]
+        before, after = source.meta["value"].shape, n.meta["value"].shape
         if name == "interpolate":
             factors = [new // old for new, old in zip(after[2:], before[2:], strict=True)]
-            return torch.nn.functional.interpolate(x, scale_factor=[float(f) for f in factors])
+            y: Tensor = torch.nn.functional.interpolate(x, scale_factor=[float(f) for f in factors])
+            return y
         known = [
             (tuple(node.meta["value"].shape), tuple(value.shape))
             for node, value in self.env.items()

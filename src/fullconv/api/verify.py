@@ -232,8 +232,8 @@ def _add_all(
             "together."
         )
     for scores, reference in zip(maps, theirs, strict=True):
-        every = scores[(..., *(slice(None, None, step) for step in steps))]
-        differences.add(every, reference)
+        every: list[Any] = [slice(None, None, step) for step in steps]
+        differences.add(scores[(..., *every)], reference)
 
 
 def _number(x: Tensor) -> float:

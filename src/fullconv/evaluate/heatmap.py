@@ -17,7 +17,7 @@ from fullconv.errors import FullconvError, InputError, UsageError
 from fullconv.evaluate.class_names import find_class
 from fullconv.evaluate.overlay import Overlay, overlay
 from fullconv.geometry import Box, Grid, times
-from fullconv.hosts.torch_fx.fcn import FCN
+from fullconv.hosts.torch_fx.fcn import FCN, tensors_of
 from fullconv.hosts.torch_fx.tracing import in_eval
 from fullconv.storage.images import Image, read_image
 
@@ -202,7 +202,7 @@ def _scores(fcn: FCN, x: Tensor, picture: Image) -> Tensor:
     weight = next(fcn.parameters(), x)
     try:
         with in_eval(fcn), torch.inference_mode():
-            scores = fcn(x.to(weight))[0].float()
+            scores: torch.Tensor = tensors_of(fcn(x.to(weight)))[0][0].float()
     except (MemoryError, RuntimeError) as error:
         short = isinstance(error, MemoryError | torch.OutOfMemoryError)
         if not short and "allocate memory" not in str(error):

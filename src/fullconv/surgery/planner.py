@@ -165,8 +165,8 @@ def _walk(blueprint: Blueprint, setting: Setting) -> Walk:
         if isinstance(node.op, Output):
             walk.answers = tuple(value for value in inputs if isinstance(value, Map))
     # What has no dense form at all comes first, then missing rules, then what came of the layout.
-    known = sorted(walk.barred.items(), key=lambda entry: not entry[0][1])
-    barred = [_barred(name, why, places) for (name, why), places in known]
+    by_kind = sorted(walk.barred.items(), key=lambda entry: not entry[0][1])
+    barred = [_barred(name, why, places) for (name, why), places in by_kind]
     refusals = [*barred, *walk.refusals]
     if refusals:
         raise RefusedError.merge(refusals)

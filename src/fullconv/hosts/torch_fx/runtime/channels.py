@@ -52,7 +52,7 @@ def reduce_part(x: Tensor, kind: str, parts: Sequence[int], part: int) -> Tensor
     elif kind == "sum":
         y = y.sum(axis, keepdim=True)
     elif kind == "norm":
-        y = torch.linalg.vector_norm(y, dim=axis, keepdim=True)
+        y = (y * y).sum(axis, keepdim=True).sqrt()
     else:
         y = y.amax(axis, keepdim=True) if kind == "max" else y.amin(axis, keepdim=True)
     return y.flatten(1, len(parts))

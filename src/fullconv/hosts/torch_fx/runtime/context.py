@@ -66,7 +66,7 @@ def _whole(x: Tensor, kind: str, axes: Sequence[int]) -> Tensor:
     if kind == "sum":
         return x.sum(dims, keepdim=True)
     if kind == "norm":
-        return torch.linalg.vector_norm(x, dim=dims, keepdim=True)
+        return (x * x).sum(dims, keepdim=True).sqrt()
     return x.amax(dims, keepdim=True) if kind == "max" else x.amin(dims, keepdim=True)
 
 

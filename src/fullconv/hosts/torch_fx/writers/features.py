@@ -90,8 +90,8 @@ def _batch_norm(work: Work, node: fx.Node, edit: AlongChannels) -> None:
 def _softmax(work: Work, node: fx.Node, edit: AlongChannels) -> None:
     module = work.module(node)
     log = isinstance(module, nn.LogSoftmax) or "log" in called(node)
-    kind = type(module)
-    if module is None or not work.swap(node, lambda m: kind(dim=1)):
+    kind = nn.LogSoftmax if log else nn.Softmax
+    if not work.swap(node, lambda m: kind(dim=1)):
         work.call(node, torch.log_softmax if log else torch.softmax, work.input(node), dim=1)
 
 
