@@ -19,8 +19,9 @@ from fullconv.blueprint import Blueprint
 from fullconv.hosts.torch_fx import runtime
 from fullconv.hosts.torch_fx.fcn import FCN
 from fullconv.hosts.torch_fx.read import Reading
-from fullconv.hosts.torch_fx.sharing import share, stand_in_for
+from fullconv.hosts.torch_fx.sharing import replace, share, stand_in_for
 from fullconv.hosts.torch_fx.tracing import in_place, remove_dead
+from fullconv.hosts.torch_fx.weights import Weights
 from fullconv.surgery.edits import (
     AlongChannels,
     Bypass,
@@ -48,7 +49,9 @@ def apply(plan: Plan, reading: Reading) -> FCN:
     tree = share(reading.model, reading.constants)
     for module in tree.modules():
         module.training = False
-    work = _Work(graph, tree, named, plan.edits, reading.blueprint, _uses(reading.graph))
+    uses = _uses(reading.graph)
+    weights = Weights(tree, uses, plan.edits)
+    work = _Work(graph, tree, named, plan.edits, reading.blueprint, uses, weights)
     for name, edit in plan.edits.items():
         WRITERS[type(edit)](work, named[name], edit)
     for node in list(graph.nodes):
@@ -82,6 +85,7 @@ class _Work:
     edits: dict[str, Edit]
     blueprint: Blueprint
     uses: dict[str, list[str]]
+    weights: Weights
     replaced: set[str] = field(default_factory=set)
 
     def input(self, node: fx.Node) -> fx.Node:
@@ -105,7 +109,7 @@ class _Work:
         target = str(node.target)
         if target not in self.replaced:
             self.replaced.add(target)
-            self.tree.set_submodule(target, stand_in_for(build(module), module))
+            replace(self.tree, module, stand_in_for(build(module), module))
         return True
 
     def call(self, node: fx.Node, function: Any, *args: Any, **kwargs: Any) -> None:
@@ -156,7 +160,9 @@ def _must_copy(work: _Work, node: fx.Node) -> bool:
 
 
 def _linear(work: _Work, node: fx.Node, edit: LinearToConv) -> None:
-    if work.swap(node, lambda module: _convolution(module, edit)):
+    linear = work.module(node)
+    known = linear is None or str(node.target) in work.replaced or work.weights.in_one_shape(linear)
+    if known and work.swap(node, lambda module: _convolution(module, edit, work.weights)):
         return
     if node.op == "call_module":
         weight, bias = work.attribute(node, "weight"), work.attribute(node, "bias")
@@ -177,11 +183,10 @@ def _linear(work: _Work, node: fx.Node, edit: LinearToConv) -> None:
     )
 
 
-def _convolution(linear: nn.Module, edit: LinearToConv) -> nn.Module:
+def _convolution(linear: nn.Module, edit: LinearToConv, weights: Weights) -> nn.Module:
     """The convolution over the numbers of a linear layer."""
     assert isinstance(linear, nn.Linear)
-    view = runtime.conv_weight(linear.weight.detach(), edit.channels, edit.taps, edit.order)
-    weight = nn.Parameter(view, requires_grad=linear.weight.requires_grad)
+    weight = weights.reshaped(linear, edit)
     if edit.bins:
         return runtime.FoldedConv(weight, linear.bias, edit.kernel, edit.dilation, edit.bins)
     with torch.device("meta"):  # its own numbers are never made
