@@ -180,7 +180,10 @@ MODULES: dict[type, ModuleReader] = {
     nn.LogSoftmax: lambda m, shape: Softmax(softmax_axis(m.dim, shape), "log-softmax"),
     nn.Softmax2d: lambda m, shape: Softmax(1),
     **dict.fromkeys(
-        (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.Identity),
+        (
+            nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout,
+            nn.FeatureAlphaDropout, nn.Identity,
+        ),
         _identity,
     ),
     **dict.fromkeys(

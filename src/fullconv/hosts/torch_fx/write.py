@@ -18,6 +18,7 @@ from torch import fx, nn
 from fullconv.blueprint import Blueprint
 from fullconv.hosts.torch_fx import runtime
 from fullconv.hosts.torch_fx.fcn import FCN
+from fullconv.hosts.torch_fx.modes import follow_mode
 from fullconv.hosts.torch_fx.read import Reading
 from fullconv.hosts.torch_fx.sharing import replace, share, stand_in_for
 from fullconv.hosts.torch_fx.tracing import in_place, remove_dead
@@ -58,6 +59,7 @@ def apply(plan: Plan, reading: Reading) -> FCN:
         # The map may lie in order where the classifier's permuted one had to be copied.
         if node.op == "call_method" and node.target == "contiguous" and _must_copy(work, node):
             work.call(node, torch.clone, work.input(node))
+    follow_mode(graph, tree, len(plan.window))
     _guard(graph, plan)
     remove_dead(graph, tree)
     graph.lint()
