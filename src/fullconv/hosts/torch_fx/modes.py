@@ -8,12 +8,15 @@ mode is taken for granted: in the trace `training=self.training` looks like `tra
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
+from fullconv.hosts.torch_fx.modules import qualified
+from fullconv.hosts.torch_fx.runtime import StochasticDepth
 from fullconv.hosts.torch_fx.sharing import HOOKS, replace, share, stand_in_for
 
 DROPOUTS: dict[Any, type[nn.Module]] = {
@@ -39,6 +42,15 @@ ON_VECTORS: dict[type[nn.Module], type[nn.Module]] = {
 BATCH_NORMS: tuple[Any, ...] = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
+STOCHASTIC_DEPTHS: dict[str, Callable[[Any], nn.Module]] = {
+    "torchvision.ops.stochastic_depth.StochasticDepth": lambda m: StochasticDepth(m.p, m.mode),
+    "timm.layers.drop.DropPath": lambda m: StochasticDepth(
+        m.drop_prob or 0.0, scale=m.scale_by_keep
+    ),
+}
+"""Modules of other packages as one of our own, which can be saved."""
+
+
 def follow_mode(graph: fx.Graph, tree: nn.Module, axes: int) -> None:
     """Let dropout and batch norm of an FCN with `axes` spatial axes follow its mode."""
     for node in list(graph.nodes):
@@ -47,6 +59,10 @@ def follow_mode(graph: fx.Graph, tree: nn.Module, axes: int) -> None:
         elif node.target in (F.batch_norm, torch.batch_norm):
             _follow_batch_norm(graph, tree, node, axes)
     _drop_entries(graph, tree)
+    for module in list(tree.modules()):
+        build = STOCHASTIC_DEPTHS.get(qualified(type(module)))
+        if build is not None:
+            replace(tree, module, stand_in_for(build(module), module))
 
 
 def _follow_dropout(graph: fx.Graph, tree: nn.Module, node: fx.Node, axes: int) -> None:

@@ -216,3 +216,14 @@ MODULES: dict[type, ModuleReader] = {
     ),
 }  # fmt: skip
 """Everything fullconv knows of `torch.nn`, on one screen."""
+
+FOREIGN: dict[str, ModuleReader] = {
+    "torchvision.ops.stochastic_depth.StochasticDepth": _identity,
+    "timm.layers.drop.DropPath": _identity,
+}
+"""Modules of other packages that are not traced through, by name: they decide by their mode."""
+
+
+def qualified(kind: type) -> str:
+    """The name of a type with that of its module."""
+    return f"{kind.__module__}.{kind.__qualname__}"
