@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import fullconv
+from fullconv.hosts.torch_fx.runtime import StochasticDepth
 from networks import Net, noise, ready
 
 # PyTorch's of whole channels of a vector: it drops entries.
@@ -158,3 +159,50 @@ def test_names_that_are_taken():
     assert set(fcn.state_dict()) == set(model.state_dict())
     assert type(fcn.get_submodule("dropout_1")) is nn.Identity
     assert on_and_off(fcn.train(), noise(1, 1, 8, 8))[1]
+
+
+class DropPath(nn.Module):
+    """As in timm: in inference mode nothing of it is left to trace."""
+
+    def __init__(self, drop_prob, scale_by_keep=True) -> None:
+        super().__init__()
+        self.drop_prob, self.scale_by_keep = drop_prob, scale_by_keep
+
+    def forward(self, x):
+        if not self.training:
+            return x
+        kept = x.new_empty(len(x), 1, 1, 1).bernoulli_(1 - self.drop_prob)
+        return x * (kept / (1 - self.drop_prob) if self.scale_by_keep else kept)
+
+
+DropPath.__module__ = "timm.layers.drop"
+
+
+@pytest.mark.parametrize("scale", [True, False])
+def test_stochastic_depth(scale, tmp_path):
+    model = network(lambda m, x: x + m.path(m.again(x)), nothing)
+    model.block.path = DropPath(0.5, scale)
+    model.block.again = nn.Conv2d(6, 6, 1, dtype=torch.float64)
+    alone, fcn = copy.deepcopy(model).train(), fullconv.convert(model, 8)
+    fullconv.save(fcn, tmp_path / "net.safetensors")
+    x = noise(6, 1, 8, 8)
+    for net in (fcn, copy.deepcopy(fcn), fullconv.load(tmp_path / "net.safetensors")):
+        assert not on_and_off(net, x)[1]
+        torch.manual_seed(2)
+        theirs = alone(x)
+        torch.manual_seed(2)
+        torch.testing.assert_close(net.train()(x).flatten(1), theirs, rtol=1e-11, atol=1e-11)
+        net.block.eval()
+        assert not on_and_off(net, x)[1]
+    assert type(model.block.path) is DropPath
+
+
+def test_stochastic_depth_of_everything_and_of_batches():
+    x = noise(64, 2, 3)
+    assert not StochasticDepth(1.0).train()(x).any()
+    assert StochasticDepth(0.0).train()(x) is x
+    kept = (StochasticDepth(0.5).train()(x) / x)[:, 0, 0]
+    assert set(kept.round(decimals=6).tolist()) == {0.0, 2.0}
+    kept = [StochasticDepth(0.25, "batch", False).train()(x) for _ in range(40)]
+    assert all(torch.equal(y, x) or not y.any() for y in kept)
+    assert 20 < sum(bool(y.any()) for y in kept) < 40

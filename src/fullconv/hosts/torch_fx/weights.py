@@ -42,13 +42,15 @@ class Weights:
     def reshaped(self, linear: nn.Linear, edit: LinearToConv) -> nn.Parameter:
         """The weight `(out, in)` of a layer as the parameter `(out, channels, *taps)` of another.
 
-        It holds the same numbers. Gradients it accumulates are added to those of the layer too.
+        It holds the same numbers, and is frozen if the layer is. Gradients it accumulates are added
+        to those of the layer too, unless that one is frozen later or gets other numbers.
         """
         weight = linear.weight
         if id(weight) not in self._made:
             view = conv_weight(weight.detach(), edit.channels, edit.taps, edit.order)
             twin = nn.Parameter(view, requires_grad=weight.requires_grad)
-            _Gradients(weight, twin, edit.order)
+            if weight.is_floating_point():  # nothing else has gradients
+                _Gradients(weight, twin, edit.order)
             self._made[id(weight)] = twin
         return self._made[id(weight)]
 
