@@ -299,3 +299,8 @@ class Phases(Edit):
     def __str__(self) -> str:
         was = "the same" if self.edit is None else str(self.edit)
         return f"{was}; {times(self.before)} to {times(self.after)} phases"
+
+
+def bare(edit: Edit | None) -> Edit | None:
+    """An edit without the move of phases around it."""
+    return edit.edit if isinstance(edit, Phases) else edit

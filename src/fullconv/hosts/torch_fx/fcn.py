@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from keyword import iskeyword
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
 
 from fullconv.errors import FullconvError, InputError, RefusedError
 from fullconv.geometry import Grid
-from fullconv.hosts.torch_fx.runtime import conv_weight
-from fullconv.surgery.edits import LinearToConv
+from fullconv.hosts.torch_fx.runtime import conv_weight, linear_weight
+from fullconv.hosts.torch_fx.weights import same_memory
+from fullconv.surgery.edits import LinearToConv, bare
 from fullconv.surgery.plan import Plan
 
 
@@ -42,7 +44,9 @@ class FCN(fx.GraphModule):
     """A classifier made fully convolutional: `(N, C, *space)` to a score map `(N, K, *cells)`.
 
     It shares its parameters with the classifier (reshaped FC weights are views) until it is moved
-    or cast, which gives it parameters of its own. Parameter names are the classifier's.
+    or cast, which gives it parameters of its own. Parameter names are the classifier's. Until then
+    gradients of the FCN are added to those of the classifier's FC weights as well, in their shape;
+    all other parameters are the very same ones.
     `fcn.code` shows what it computes; `fcn.plan` how it came about.
 
     Raises InputError when called with an image smaller than the window, or of another shape.
@@ -117,10 +121,7 @@ class FCN(fx.GraphModule):
         Raises InputError for an FC weight of another size, and what `nn.Module` raises.
         """
         state = dict(state_dict)
-        for node in self.graph.nodes:
-            edit, name = self.plan.edits.get(node.name), f"{node.target}.weight"
-            if not isinstance(edit, LinearToConv) or node.op != "call_module":
-                continue
+        for name, edit in self._reshaped().items():
             if name in state and state[name].ndim == 2 != len(edit.taps) + 2:
                 own = self.get_parameter(name)
                 if state[name].numel() != own.numel():
@@ -130,14 +131,52 @@ class FCN(fx.GraphModule):
                 state[name] = conv_weight(state[name], edit.channels, edit.taps, edit.order)
         return super().load_state_dict(state, strict=strict, assign=assign)
 
+    def to_classifier_state(self) -> OrderedDict[str, Any]:
+        """The state dict under which the classifier holds the same numbers: FC weights `(out, in)`.
+
+        The inverse of `load_state_dict`: names, order, shapes and numbers are those of the
+        classifier's own `state_dict()`, and `model.load_state_dict` takes it. Tensors are detached
+        and share the FCN's numbers, except FC weights that lie in another order since the FCN was
+        moved to another memory format.
+        """
+        state = cast("OrderedDict[str, Any]", self.state_dict())
+        for name, edit in self._reshaped().items():
+            state[name] = linear_weight(state[name], edit.order)
+        return state
+
+    def _reshaped(self) -> dict[str, LinearToConv]:
+        """The FC weights that are held as those of convolutions, by every name they have."""
+        edits = {}
+        for node in self.graph.nodes:
+            edit = bare(self.plan.edits.get(node.name))
+            if isinstance(edit, LinearToConv) and node.op == "call_module":
+                weight = self.get_submodule(str(node.target))._parameters.get("weight")
+                edits[id(weight)] = edit
+        named = self.named_parameters(remove_duplicate=False)
+        return {name: edits[id(weight)] for name, weight in named if id(weight) in edits}
+
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         # Moving or casting must not reach through to the classifier: new parameters, not new data.
+        held = [
+            (module._parameters, name, parameter)
+            for module in self.modules()
+            for name, parameter in module._parameters.items()
+            if parameter is not None
+        ]
         before = torch.__future__.get_overwrite_module_params_on_conversion()
         torch.__future__.set_overwrite_module_params_on_conversion(True)
         try:
-            return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+            result = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         finally:
             torch.__future__.set_overwrite_module_params_on_conversion(before)
+        # What one parameter was stays one, and what did not change stays the classifier's.
+        moved: dict[int, nn.Parameter | None] = {}
+        for store, name, old in held:
+            new = store[name]
+            if new is not None and id(old) not in moved:
+                moved[id(old)] = old if same_memory(old, new) else new
+            store[name] = moved[id(old)]
+        return result
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> FCN:
         memo = {} if memo is None else memo

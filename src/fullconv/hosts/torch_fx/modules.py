@@ -198,7 +198,10 @@ MODULES: dict[type, ModuleReader] = {
     nn.LogSoftmax: lambda m, shape: Softmax(softmax_axis(m.dim, shape), "log-softmax"),
     nn.Softmax2d: lambda m, shape: Softmax(1),
     **dict.fromkeys(
-        (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.Identity),
+        (
+            nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout,
+            nn.FeatureAlphaDropout, nn.Identity,
+        ),
         _identity,
     ),
     **dict.fromkeys(
@@ -233,3 +236,14 @@ MODULES: dict[type, ModuleReader] = {
     nn.PixelUnshuffle: lambda m, shape: SpaceToDepth(m.downscale_factor),
 }  # fmt: skip
 """Everything fullconv knows of `torch.nn`, on one screen."""
+
+FOREIGN: dict[str, ModuleReader] = {
+    "torchvision.ops.stochastic_depth.StochasticDepth": _identity,
+    "timm.layers.drop.DropPath": _identity,
+}
+"""Modules of other packages that are not traced through, by name: they decide by their mode."""
+
+
+def qualified(kind: type) -> str:
+    """The name of a type with that of its module."""
+    return f"{kind.__module__}.{kind.__qualname__}"

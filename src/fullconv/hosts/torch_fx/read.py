@@ -14,7 +14,7 @@ from fullconv.blueprint import Blueprint, Constant, Identity, Input, Node, Op, O
 from fullconv.errors import RefusedError, UsageError
 from fullconv.geometry import per_axis
 from fullconv.hosts.torch_fx.functions import FUNCTIONS, NAMED, SPLITS, Operand, operands, piece
-from fullconv.hosts.torch_fx.modules import MODULES
+from fullconv.hosts.torch_fx.modules import FOREIGN, MODULES, qualified
 from fullconv.hosts.torch_fx.recorded import BATCH
 from fullconv.hosts.torch_fx.tracing import Recorder
 
@@ -122,7 +122,7 @@ def _op(node: fx.Node, model: nn.Module) -> tuple[Op, tuple[Operand, ...]]:
         return Output(_names(args[0]) if len(inputs) > 1 else ()), inputs
     if node.op == "call_module":
         module = model.get_submodule(str(node.target))
-        describe = MODULES.get(type(module))
+        describe = MODULES.get(type(module)) or FOREIGN.get(qualified(type(module)))
         name = f"torch.nn.{type(module).__name__}"
         if describe is None or not inputs:
             return Unknown(name), inputs

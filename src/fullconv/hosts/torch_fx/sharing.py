@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 _STORES = ("_parameters", "_buffers", "_non_persistent_buffers_set", "_modules")
-_HOOKS = (
+HOOKS = (
     "_forward_hooks",
     "_forward_hooks_with_kwargs",
     "_forward_hooks_always_called",
@@ -46,9 +46,17 @@ def share(model: nn.Module, constants: Mapping[str, torch.Tensor] | None = None)
     return tree
 
 
+def replace(tree: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    """Put `new` in the place of `old`, under all names it has in the tree."""
+    for owner in list(tree.modules()):
+        for name, child in owner._modules.items():
+            if child is old:
+                owner._modules[name] = new
+
+
 def stand_in_for(new: nn.Module, old: nn.Module) -> nn.Module:
     """`new` with the hooks and the mode of the module it replaces; later hooks reach both."""
-    for name in _HOOKS:
+    for name in HOOKS:
         new.__dict__[name] = old.__dict__[name]
     new.training = old.training
     return new

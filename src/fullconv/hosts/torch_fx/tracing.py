@@ -23,6 +23,7 @@ from torch._subclasses.fake_tensor import (
 
 from fullconv.errors import FullconvError, RefusedError
 from fullconv.geometry import times
+from fullconv.hosts.torch_fx.modules import FOREIGN, qualified
 from fullconv.hosts.torch_fx.recorded import BATCH, Recorded, tensors_seen
 
 RESHAPES = ("view", "reshape")
@@ -67,7 +68,9 @@ class Recorder(fx.Tracer):
         return Recorded(node, self)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Modules of `torch.nn` are recorded whole, all others through their `forward`."""
+        """Modules of `torch.nn` are recorded whole, nearly all others through their `forward`."""
+        if qualified(type(m)) in FOREIGN:
+            return True
         return type(m).__module__.startswith("torch.nn.modules") and not isinstance(
             m, nn.Sequential
         )

@@ -10,8 +10,9 @@ import torch
 from torch import fx, nn
 
 from fullconv.blueprint import Blueprint
-from fullconv.hosts.torch_fx.sharing import stand_in_for
+from fullconv.hosts.torch_fx.sharing import replace, stand_in_for
 from fullconv.hosts.torch_fx.tracing import in_place
+from fullconv.hosts.torch_fx.weights import Weights
 from fullconv.surgery.edits import Edit
 
 
@@ -30,6 +31,7 @@ class Work:
     edits: dict[str, Edit]
     blueprint: Blueprint
     uses: dict[str, list[str]]
+    weights: Weights
     replaced: set[str] = field(default_factory=set)
     before: dict[fx.Node, str] = field(init=False)
 
@@ -60,7 +62,7 @@ class Work:
         target = str(node.target)
         if target not in self.replaced:
             self.replaced.add(target)
-            self.tree.set_submodule(target, stand_in_for(build(module), module))
+            replace(self.tree, module, stand_in_for(build(module), module))
         return True
 
     def call(self, node: fx.Node, function: Any, *args: Any, **kwargs: Any) -> None:

@@ -7,9 +7,11 @@ from torch import fx
 
 from fullconv.hosts.torch_fx import runtime
 from fullconv.hosts.torch_fx.fcn import FCN
+from fullconv.hosts.torch_fx.modes import follow_mode
 from fullconv.hosts.torch_fx.read import Reading
 from fullconv.hosts.torch_fx.sharing import share
 from fullconv.hosts.torch_fx.tracing import remove_dead
+from fullconv.hosts.torch_fx.weights import Weights
 from fullconv.hosts.torch_fx.work import Work
 from fullconv.hosts.torch_fx.writers import write
 from fullconv.surgery.plan import Plan
@@ -25,13 +27,16 @@ def apply(plan: Plan, reading: Reading) -> FCN:
     tree = share(reading.model, reading.constants)
     for module in tree.modules():
         module.training = False
-    work = Work(graph, tree, named, plan.edits, reading.blueprint, _uses(reading.graph))
+    uses = _uses(reading.graph)
+    weights = Weights(tree, uses, plan.edits)
+    work = Work(graph, tree, named, plan.edits, reading.blueprint, uses, weights)
     for name, edit in plan.edits.items():
         write(work, named[name], edit)
     for node in list(graph.nodes):
         # The map may lie in order where the classifier's permuted one had to be copied.
         if node.op == "call_method" and node.target == "contiguous" and work.must_copy(node):
             work.call(node, torch.clone, work.input(node))
+    follow_mode(graph, tree, len(plan.window))
     _guard(graph, plan)
     remove_dead(graph, tree)
     graph.lint()

@@ -50,6 +50,7 @@ def test_nothing_on_the_list_can_do_harm():
 def test_kinds_are_those_an_fcn_may_hold():
     assert KINDS["Conv2d"] is nn.Conv2d
     assert KINDS["FoldedConv"] is runtime.FoldedConv
+    assert KINDS["StochasticDepth"] is runtime.StochasticDepth
     for kind in (nn.LSTM, nn.Transformer, nn.Embedding, nn.MultiheadAttention):
         assert kind in MODULES
         assert kind.__name__ not in KINDS

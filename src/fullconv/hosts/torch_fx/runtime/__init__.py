@@ -10,6 +10,7 @@ from fullconv.hosts.torch_fx.runtime.channels import (
     space_to_depth,
 )
 from fullconv.hosts.torch_fx.runtime.context import norm_context, pool_context
+from fullconv.hosts.torch_fx.runtime.depth import StochasticDepth
 from fullconv.hosts.torch_fx.runtime.frame import check_image, common, whole_windows
 from fullconv.hosts.torch_fx.runtime.linear import (
     CONV,
@@ -17,6 +18,7 @@ from fullconv.hosts.torch_fx.runtime.linear import (
     conv_weight,
     folded,
     linear_as_conv,
+    linear_weight,
     per_channel,
 )
 from fullconv.hosts.torch_fx.runtime.phases import pad_phases, repeated, rephased
@@ -58,6 +60,7 @@ __all__ = [
     "CONV",
     "MAX_POOL",
     "FoldedConv",
+    "StochasticDepth",
     "average_pool",
     "box",
     "check_image",
@@ -67,6 +70,7 @@ __all__ = [
     "folded",
     "layer_norm",
     "linear_as_conv",
+    "linear_weight",
     "max_pool",
     "norm_context",
     "pad_phases",

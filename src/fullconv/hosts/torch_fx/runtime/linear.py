@@ -42,6 +42,15 @@ def conv_weight(
     return seen.permute(0, *(labels.index(label) + 1 for label in sorted(lengths)))
 
 
+def linear_weight(weight: Tensor, order: Sequence[int]) -> Tensor:
+    """The inverse of `conv_weight`: `(out, channels, *taps)` as `(out, in)`.
+
+    A view where the numbers still lie in that order.
+    """
+    ones = [axis for axis in range(weight.ndim - 1) if axis not in order]
+    return weight.permute(0, *(axis + 1 for axis in (*order, *ones))).reshape(len(weight), -1)
+
+
 def folded(weight: Tensor, kernel: Sequence[int], bins: Bins) -> Tensor:
     """A kernel over bins `(out, C, *bins)` as the kernel over cells `(out, C, *kernel)`.
 

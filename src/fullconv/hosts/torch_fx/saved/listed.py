@@ -97,7 +97,7 @@ METHODS = frozenset({f for f in FUNCTIONS if isinstance(f, str)} | set(_METHODS_
 
 KINDS: dict[str, type[nn.Module]] = {
     kind.__name__: kind
-    for kind in (*MODULES, runtime.FoldedConv)
+    for kind in (*MODULES, runtime.FoldedConv, runtime.StochasticDepth)
     if issubclass(kind, nn.Module) and not issubclass(kind, _REFUSED)
 }
 """Every module a saved network may hold."""

@@ -11,6 +11,7 @@ from torch import fx, nn
 
 from fullconv.hosts.torch_fx import runtime
 from fullconv.hosts.torch_fx.sharing import share
+from fullconv.hosts.torch_fx.weights import Weights
 from fullconv.hosts.torch_fx.work import Work, argument, called
 from fullconv.surgery.edits import AlongChannels, ConvAlongChannels, LinearToConv
 
@@ -19,7 +20,9 @@ BATCH_NORMS: tuple[Any, ...] = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def _linear(work: Work, node: fx.Node, edit: LinearToConv) -> None:
-    if work.swap(node, lambda module: _convolution(module, edit)):
+    linear = work.module(node)
+    known = linear is None or str(node.target) in work.replaced or work.weights.in_one_shape(linear)
+    if known and work.swap(node, lambda module: _convolution(module, edit, work.weights)):
         return
     weight, bias = work.settings(node, "weight", "bias")
     work.call(
@@ -37,11 +40,10 @@ def _linear(work: Work, node: fx.Node, edit: LinearToConv) -> None:
     )
 
 
-def _convolution(linear: nn.Module, edit: LinearToConv) -> nn.Module:
+def _convolution(linear: nn.Module, edit: LinearToConv, weights: Weights) -> nn.Module:
     """The convolution over the numbers of a linear layer."""
     assert isinstance(linear, nn.Linear)
-    view = runtime.conv_weight(linear.weight.detach(), edit.channels, edit.taps, edit.order)
-    weight = nn.Parameter(view, requires_grad=linear.weight.requires_grad)
+    weight = weights.reshaped(linear, edit)
     if edit.bins:
         return runtime.FoldedConv(weight, linear.bias, edit.kernel, edit.dilation, edit.bins)
     with torch.device("meta"):  # its own numbers are never made
