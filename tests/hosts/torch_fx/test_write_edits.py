@@ -8,7 +8,7 @@ from torch import nn
 import fullconv
 from by_hand import assert_same, crop_map
 from fullconv.hosts.torch_fx.runtime import FoldedConv
-from fullconv.hosts.torch_fx.write import WRITERS
+from fullconv.hosts.torch_fx.writers import WRITERS
 from fullconv.surgery.edits import Edit
 from networks import Net, noise, ready, unpadded_body
 
