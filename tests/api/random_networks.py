@@ -43,8 +43,13 @@ class Network:
 
     @property
     def pads(self) -> bool:
-        """Whether at the window a score sees something that is not image."""
-        return not all(mask == [True] for mask in self.clean(self.window))
+        """Whether at the window any layer sees something that is not image."""
+        masks = [[True] * n for n in self.window]
+        for part in self.body.members:
+            masks = part.clean(masks)
+            if not all(map(all, masks)):
+                return True
+        return False
 
     @property
     def may_be_refused(self) -> bool:

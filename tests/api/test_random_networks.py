@@ -109,12 +109,11 @@ def test_at_the_native_stride():
     tally.check(0.1)
 
 
-@pytest.mark.parametrize("context", ["window", "image"])
-def test_context_ops(context):
+def test_context_ops():
     tally = Tally()
 
-    @given(networks(context=True))
-    def each(network: Network) -> None:
+    @given(networks(context=True), st.sampled_from(["window", "image"]))
+    def each(network: Network, context: str) -> None:
         batch = noise(2, 3, *network.window)
         with torch.no_grad():
             answer = network.model(batch.clone())
