@@ -89,6 +89,8 @@ class Plan:
         padded: the nodes that see something that is not image at the window's rim.
         cuts: where the body ends and the head begins.
         untouched: how many nodes stay as they are.
+        overhang: px before and after its window that a cell can see, per axis: what padding of the
+            classifier's layers is in the picture around it.
         answers: the score vectors the network returns, in order.
         contexts: the ops that look at the whole map.
         context: what those see in a larger image: the "window" around every cell, or the "image".
@@ -106,6 +108,7 @@ class Plan:
     padded: tuple[str, ...]
     cuts: tuple[Cut, ...]
     untouched: int
+    overhang: tuple[tuple[int, int], ...] = ()
     answers: tuple[Answer, ...] = ()
     contexts: tuple[Context, ...] = ()
     context: str = "window"

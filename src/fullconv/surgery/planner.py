@@ -12,6 +12,7 @@ from fullconv.blueprint import (
     Constant,
     Convolution,
     Input,
+    MatMul,
     Node,
     Output,
     Pool,
@@ -24,7 +25,14 @@ from fullconv.geometry import Axis, per_axis, times
 from fullconv.surgery.gathering import cuts, gather
 from fullconv.surgery.phases import in_phases
 from fullconv.surgery.plan import Plan
-from fullconv.surgery.rules import RULES, WAITS_FOR_BINS, WAITS_FOR_BLOCKS, Outcome, Setting
+from fullconv.surgery.rules import (
+    RULES,
+    WAITS_FOR_BINS,
+    WAITS_FOR_BLOCKS,
+    WAITS_FOR_SOFTMAX,
+    Outcome,
+    Setting,
+)
 from fullconv.surgery.values import Fixed, Map, Value
 
 METHODS = ("dilate", "fragments")
@@ -120,7 +128,7 @@ def _pooled_for_context(blueprint: Blueprint, walk: Walk) -> frozenset[str]:
             sources = [n for n in pool.inputs if isinstance(walk.values[n], Map)]
             if all(_is_single(walk.values[source]) for source in sources):
                 behind += sources
-            elif isinstance(pool.op, AdaptivePool | Pool | Reduce):
+            elif isinstance(pool.op, AdaptivePool | MatMul | Pool | Reduce):
                 found.add(pool.name)
             else:
                 raise RefusedError(
@@ -184,6 +192,14 @@ def _apply(node: Node, inputs: tuple[Value, ...], setting: Setting) -> Outcome:
         inputs and all(isinstance(value, Fixed) for value in inputs)
     ):
         return Outcome(Fixed(node.shape))
+    soft = [x for x in inputs if isinstance(x, Map) and x.soft]
+    if soft and type(node.op) not in WAITS_FOR_SOFTMAX:
+        raise RefusedError(
+            f"works on a {soft[0]} after a softmax over space.",
+            where=node.where,
+            why="Weights that sum to one over positions are attention; only a weighted mean of a "
+            "map has a rule.",
+        )
     blocked = [x for x in inputs if isinstance(x, Map) and x.blocks]
     if blocked and type(node.op) not in WAITS_FOR_BLOCKS:
         raise RefusedError(

@@ -38,6 +38,8 @@ class Map:
         blocks: per axis the length of the inner part where the classifier has split it into
             (cells, block), on the way to moving the block into the channels (space to depth); the
             block of axis `a` has the label `len(axes) + a`. Else empty.
+        soft: its numbers are to go through a softmax over all cells of the map: weights that wait
+            for the product with another map (attention pooling).
     """
 
     channels: int
@@ -46,6 +48,7 @@ class Map:
     bins: tuple[Bins, ...] = ()
     parts: tuple[int, ...] = ()
     blocks: tuple[int, ...] = ()
+    soft: bool = False
 
     @classmethod
     def plain(cls, channels: int, axes: tuple[Axis, ...]) -> Map:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fullconv.blueprint import Elementwise, Identity, Linear, Permute, Reshape
+from fullconv.blueprint import Elementwise, Identity, Linear, MatMul, Permute, Reshape
 from fullconv.surgery.rules import (
     context,
     enlarging,
@@ -46,4 +46,15 @@ WAITS_FOR_BINS: frozenset[type] = frozenset({Linear, Reshape, Permute, Identity}
 WAITS_FOR_BLOCKS: frozenset[type] = frozenset({Elementwise, Reshape, Permute, Identity})
 """Ops that may see a map whose cells are in blocks that have not become channels yet."""
 
-__all__ = ["RULES", "WAITS_FOR_BINS", "WAITS_FOR_BLOCKS", "Outcome", "Rule", "Setting"]
+WAITS_FOR_SOFTMAX: frozenset[type] = frozenset({MatMul, Reshape, Permute, Identity})
+"""Ops that may see weights whose softmax over the map has not been taken yet."""
+
+__all__ = [
+    "RULES",
+    "WAITS_FOR_BINS",
+    "WAITS_FOR_BLOCKS",
+    "WAITS_FOR_SOFTMAX",
+    "Outcome",
+    "Rule",
+    "Setting",
+]

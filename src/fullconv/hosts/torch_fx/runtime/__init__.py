@@ -9,7 +9,7 @@ from fullconv.hosts.torch_fx.runtime.channels import (
     softmax_part,
     space_to_depth,
 )
-from fullconv.hosts.torch_fx.runtime.context import norm_context, pool_context
+from fullconv.hosts.torch_fx.runtime.context import attend, norm_context, pool_context
 from fullconv.hosts.torch_fx.runtime.depth import StochasticDepth
 from fullconv.hosts.torch_fx.runtime.frame import check_image, common, whole_windows
 from fullconv.hosts.torch_fx.runtime.linear import (
@@ -31,6 +31,7 @@ from fullconv.hosts.torch_fx.runtime.pools import (
 )
 
 CALLS = (
+    attend,
     average_pool,
     box,
     check_image,
@@ -61,6 +62,7 @@ __all__ = [
     "MAX_POOL",
     "FoldedConv",
     "StochasticDepth",
+    "attend",
     "average_pool",
     "box",
     "check_image",
