@@ -4,7 +4,6 @@ import pytest
 
 from blueprints import blueprint, edits, plan, square
 from fullconv.blueprint import (
-    AdaptivePool,
     Combine,
     Concat,
     Constant,
@@ -124,13 +123,6 @@ def test_one_channel_meets_several():
 @pytest.mark.parametrize(
     ("steps", "message"),
     [
-        (
-            [(AdaptivePool("average", (1, 1)), (3, 1, 1), ["n0"]),
-             (Combine("mul"), (3, 8, 8), ["n0", "n1"])],
-            "n2: joins a map with values pooled over the whole map (3×8×8 map and vector of 3): a "
-            "context op, such as squeeze-excite.\nEvery window would need its own pooled values, so "
-            "there is no exact dense form. Convert a network without context ops.",
-        ),
         (
             [(Convolution(3, square(3, 1)), (3, 6, 6), ["n0"]),
              (Convolution(3, square(3, 2, 3)), (3, 6, 6), ["n0"]),

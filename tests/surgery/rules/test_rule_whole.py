@@ -110,14 +110,14 @@ def test_a_reduction_of_one_cell_does_nothing():
             "have no equivalent that slides. Choose a window whose map divides evenly.",
         ),
         (
-            [(Reduce("average", (1,)), (12, 12))],
-            "n1: takes the average over the channels of a 3×12×12 map.\nOnly reductions over space "
-            "have a rule.",
+            [(Reduce("average", (1, 2)), (12,))],
+            "n1: takes the average over channels and space of a 3×12×12 map at once.\nOnly "
+            "reductions over space, or over channels, have a rule. Reduce one after the other.",
         ),
         (
             [(Reshape("flatten"), (432,)), (Reduce("max", (1,)), ())],
-            "n2: takes the max over the channels of a 3×12×12 map.\nOnly reductions over space have "
-            "a rule.",
+            "n2: takes the max over channels and space of a 3×12×12 map at once.\nOnly reductions "
+            "over space, or over channels, have a rule. Reduce one after the other.",
         ),
         (
             [(Reduce("average", (0, 2)), (3, 12))],
