@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+from pathlib import Path
 
 import pytest
 
@@ -25,7 +26,8 @@ from fullconv.blueprint import (
     Reshape,
     Unknown,
 )
-from fullconv.errors import RefusedError, UsageError
+from fullconv.errors import RefusedError
+from fullconv.surgery.edits import Edit
 from fullconv.surgery.planner import make_plan
 from fullconv.surgery.rules import RULES, merge
 
@@ -106,26 +108,6 @@ def test_what_is_computed_from_constants_alone_needs_no_rule():
     assert list(made.edits) == ["n5"]
 
 
-# --- stride ---
-
-
-def test_the_native_stride_may_be_asked_for():
-    network = blueprint((8, 8), (Pool("max", square(2, 2)), (3, 4, 4)), MEAN)
-    assert make_plan(network, stride=2) == make_plan(network, stride=(2, 2)) == make_plan(network)
-
-
-def test_other_strides_are_refused_with_those_that_fit():
-    network = blueprint((8, 8), (Pool("max", square(2, 2)), (3, 4, 4)), MEAN)
-    with pytest.raises(UsageError) as refusal:
-        make_plan(network, stride=3)
-    assert str(refusal.value) == (
-        "stride=3×3 px does not divide the network's native stride, 2×2 px.\nEvery cell of the "
-        "native map must be a cell of the finer one. Pass one of 2, 1."
-    )
-    with pytest.raises(UsageError, match=r"stride=\(2, 2, 2\) names 3 axes"):
-        make_plan(network, stride=(2, 2, 2))
-
-
 # --- body and head ---
 
 
@@ -173,24 +155,32 @@ def test_a_head_may_read_several_maps():
 
 
 def test_every_op_with_a_rule_stands_in_one_file_with_its_tests():
-    """Each file of rules has a test file that names the file's ops."""
+    """Each file of rules has a test file; it names the ops whose rules stand there."""
     ops: set[type] = set()
     for module in pkgutil.iter_modules(fullconv.surgery.rules.__path__):
-        table = getattr(
-            importlib.import_module(f"fullconv.surgery.rules.{module.name}"), "RULES", None
-        )
-        if table is None:
-            continue
+        if module.name == "rule":
+            continue  # what rules get and return
         text = _test_of(module.name)
+        table = getattr(
+            importlib.import_module(f"fullconv.surgery.rules.{module.name}"), "RULES", {}
+        )
         for op in table:
             assert f"{op.__name__}(" in text or op is Output, f"{op.__name__} has no test"
         ops |= set(table)
     assert ops == set(RULES)
 
 
-def _test_of(family: str) -> str:
-    from pathlib import Path
+def test_every_edit_is_wanted_by_a_test_of_rules_or_phases():
+    folder = Path(__file__).parent
+    tests = [*(folder / "rules").glob("test_rule_*.py"), folder / "test_phases.py"]
+    text = "".join(path.read_text("utf-8") for path in tests)
+    # Two edits share their name with an op, and are imported under another one.
+    other = {"Enlarge": "Repeat", "SpaceToDepth": "Blocks"}
+    names = [kind.__name__ for kind in Edit.__subclasses__()]
+    assert [name for name in names if f"{other.get(name, name)}(" not in text] == []
 
+
+def _test_of(family: str) -> str:
     return (Path(__file__).parent / "rules" / f"test_rule_{family}.py").read_text("utf-8")
 
 

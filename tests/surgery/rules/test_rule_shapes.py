@@ -7,17 +7,22 @@ from hypothesis import strategies as st
 from blueprints import blueprint, edits, plan, square
 from fullconv.blueprint import (
     Blueprint,
+    Combine,
     Convolution,
+    Expand,
     Linear,
     Node,
     Output,
     Permute,
+    Pool,
     Reduce,
     Reshape,
+    SpaceToDepth,
 )
 from fullconv.errors import RefusedError
 from fullconv.geometry import Sweep
-from fullconv.surgery.edits import Bypass, LinearToConv
+from fullconv.surgery.edits import Bypass, LinearToConv, Phases
+from fullconv.surgery.edits import SpaceToDepth as Blocks
 from fullconv.surgery.planner import make_plan
 from fullconv.surgery.rules import shapes
 
@@ -168,3 +173,100 @@ def test_permutations_undo_each_other():
 def test_a_permutation_that_moves_the_batch():
     with pytest.raises(RefusedError, match="n1: moves the batch.\nImages must stay independent"):
         plan((6, 10), (Permute((1, 0, 2, 3)), (2, 6, 10)))
+
+
+# --- space to depth ---
+
+UNSHUFFLED = (SpaceToDepth(2), (12, 3, 5))
+BY_HAND = (
+    (Reshape("view"), (3, 3, 2, 5, 2)),
+    (Permute((0, 1, 3, 5, 2, 4)), (3, 2, 2, 3, 5)),
+    (Reshape("view"), (12, 3, 5)),
+)
+BLOCKS = Blocks(square(2, 2), (3,), (0, 1, 2))
+
+
+def test_pixel_unshuffle_stays_as_it_is():
+    made = plan((6, 10), UNSHUFFLED, (Reduce("average", (2, 3)), (12,)))
+    assert "n1" not in made.edits
+    assert (made.stride, made.receptive_field) == ((2, 2), (6, 10))
+
+
+def test_space_to_depth_by_reshapes():
+    made = plan((6, 10), *BY_HAND, (Reduce("average", (2, 3)), (12,)))
+    assert made.edits["n1"] == made.edits["n2"] == Bypass()
+    assert made.edits["n3"] == BLOCKS
+    assert made.stride == (2, 2)
+
+
+def test_blocks_slower_than_channels():
+    """Swin's and focus layers' order: the place in the block first, then the channel."""
+    steps = (BY_HAND[0], (Permute((0, 3, 5, 1, 2, 4)), (2, 2, 3, 3, 5)), BY_HAND[2])
+    made = edits((6, 10), *steps, (Reduce("average", (2, 3)), (12,)))
+    assert made["n3"] == Blocks(square(2, 2), (3,), (1, 2, 0))
+
+
+@pytest.mark.parametrize("steps", [[UNSHUFFLED], BY_HAND])
+def test_blocks_at_a_finer_stride(steps):
+    network = blueprint((6, 10), *steps, (Reduce("average", (2, 3)), (12,)))
+    dilated = make_plan(network, stride=1).edits
+    assert dilated[f"n{len(steps)}"] == Blocks(square(2, 1), (3,), (0, 1, 2))
+    beside = make_plan(network, stride=1, method="fragments").edits
+    assert beside[f"n{len(steps)}"] == Phases(Blocks(square(2, 1), (3,), (0, 1, 2)), (1, 1), (2, 2))
+
+
+def test_blocks_do_not_step_over_phases():
+    steps = ((Pool("max", square(2, 2)), (3, 6, 6)), (SpaceToDepth(3), (27, 2, 2)))
+    network = blueprint((12, 12), *steps, (Reduce("average", (2, 3)), (27,)))
+    apart = make_plan(network, stride=3).edits
+    assert apart["n2"] == Blocks(square(3, 3, 0, 2), (3,), (0, 1, 2))
+    with pytest.raises(RefusedError, match="n2: would step over a part of the phases in the batch"):
+        make_plan(network, stride=3, method="fragments")
+
+
+# --- repeating what was pooled ---
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        (
+            [(Reduce("average", (1,), True), (1, 6, 10)), (Expand("expand"), (3, 6, 10))],
+            "n2: repeats a 1×6×10 map as 3×6×10.\nOnly what was pooled from a map can be given back "
+            "to all its cells.",
+        ),
+        (
+            [(Reduce("average", (2, 3)), (3,)), (Expand("expand"), (4, 3))],
+            "n2: repeats a vector of 3 as 2×4×3.\nIt adds an axis.",
+        ),
+    ],
+)
+def test_repeating_that_is_refused(steps, message):
+    with pytest.raises(RefusedError) as refusal:
+        plan((6, 10), *steps)
+    assert str(refusal.value) == message
+
+
+def test_a_vector_is_given_back_to_its_map():
+    steps = (
+        (Reduce("average", (2, 3), True), (3, 1, 1)),
+        (Expand("expand_as"), (3, 6, 10), ["n1", "n0"]),
+        (Combine("sub"), (3, 6, 10), ["n0", "n2"]),
+        (Reduce("max", (2, 3)), (3,)),
+    )
+    made = plan((6, 10), *steps)
+    assert made.edits["n2"] == Bypass()
+    assert [c.node for c in made.contexts] == ["n1"]
+
+
+def test_a_vector_given_back_to_another_map():
+    """Its box is one of the map it was pooled from."""
+    steps = (
+        (Reduce("average", (2, 3), True), (3, 1, 1)),
+        (Convolution(3, square(3)), (3, 4, 8), ["n0"]),
+        (Expand("expand"), (3, 4, 8), ["n1"]),
+        (Combine("sub"), (3, 4, 8), ["n2", "n3"]),
+        (Reduce("max", (2, 3)), (3,)),
+    )
+    with pytest.raises(RefusedError, match="n3: repeats a vector of 3 as 3×4×8"):
+        plan((6, 10), *steps)

@@ -2,16 +2,18 @@
 
 import pytest
 
-from blueprints import edits, plan, square
+from blueprints import blueprint, edits, plan, square
 from fullconv.blueprint import (
     AdaptivePool,
     Convolution,
     Pool,
     Reduce,
+    Reshape,
     Slice,
 )
 from fullconv.errors import RefusedError
-from fullconv.surgery.edits import Bypass, TakeChannels
+from fullconv.surgery.edits import Bypass, Phases, TakeCells, TakeChannels
+from fullconv.surgery.planner import make_plan
 from fullconv.surgery.rules import taking
 
 OPS = set(taking.RULES)
@@ -89,3 +91,71 @@ def test_indexing_that_is_refused(op, shape, message):
     with pytest.raises(RefusedError) as refusal:
         plan((6, 10), (op, shape), (Pool("max", square(1)), shape))
     assert str(refusal.value).startswith(message)
+
+
+# --- finer strides ---
+
+
+def every_third(start: int = 0):
+    """A stride of 2, then every third cell."""
+    span = (start, None, 3)
+    side = len(range(start, 12, 3))
+    return blueprint(
+        (24, 24),
+        (Pool("max", square(2, 2)), (3, 12, 12)),
+        (Slice((FULL, FULL, span, span)), (3, side, side)),
+        (Reduce("average", (2, 3)), (3,)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("stride", "step", "start"),
+    [(6, None, 1), (3, 3, 2), (2, 1, 1), (1, 1, 2)],
+)
+def test_a_step_is_given_up_as_a_stride_is(stride, step, start):
+    """It begins at the first cell of every phase it is to begin at."""
+    made = make_plan(every_third(1), stride=stride)
+    assert made.native_stride == (6, 6)
+    taken = made.edits.get("n2")
+    assert taken == (None if step is None else TakeCells((start, start), (step, step)))
+
+
+def test_fragments():
+    made = make_plan(every_third(), stride=2, method="fragments").edits
+    assert made["n2"] == Phases(TakeCells((0, 0), (1, 1)), (1, 1), (3, 3))
+    with pytest.raises(RefusedError) as refusal:
+        make_plan(every_third(), stride=3, method="fragments")
+    assert str(refusal.value) == (
+        'n2: would step over a part of the phases in the batch.\nPass method="dilate".'
+    )
+
+
+# --- parts of the channels ---
+
+
+def test_a_part_of_the_channels():
+    """`x.reshape(N, 3, 4, H, W)[:, 1]` and `[:, 1:]`: slices of the channels."""
+    body = (Convolution(12, square(3)), (12, 4, 8))
+    parts = (Reshape("view"), (3, 4, 4, 8))
+    one = (Slice((FULL, (1, 2, 1), FULL, FULL, FULL), (1,)), (4, 4, 8))
+    made = plan((6, 10), body, parts, one, (Reduce("average", (2, 3)), (4,)))
+    assert made.edits["n3"] == TakeChannels(4, 8, 1)
+    assert made.outputs == 4
+    two = (Slice((FULL, (1, None, 1), FULL, FULL, FULL)), (2, 4, 4, 8))
+    whole = (Reshape("view"), (8, 4, 8))
+    made = plan((6, 10), body, parts, two, whole, (Reduce("average", (2, 3)), (8,)))
+    assert made.edits["n3"] == TakeChannels(4, 12, 1)
+    assert made.outputs == 8
+
+
+@pytest.mark.parametrize(
+    "ranges", [(FULL, FULL, (1, 2, 1), FULL, FULL), (FULL, (0, None, 2), FULL, FULL, FULL)]
+)
+def test_only_a_run_of_the_first_part_can_be_taken(ranges):
+    shape = tuple(
+        len(range(*span[:1], n if span[1] is None else span[1], span[2]))
+        for span, n in zip(ranges[1:], (3, 4, 4, 8), strict=True)
+    )
+    steps = ((Convolution(12, square(3)), (12, 4, 8)), (Reshape("view"), (3, 4, 4, 8)))
+    with pytest.raises(RefusedError, match="n3: takes some of a part of a 12×4×8 map's channels"):
+        plan((6, 10), *steps, (Slice(ranges), shape))
