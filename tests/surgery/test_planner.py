@@ -170,9 +170,10 @@ def test_every_op_with_a_rule_stands_in_one_file_with_its_tests():
     assert ops == set(RULES)
 
 
-def test_every_edit_is_wanted_by_a_test_of_rules_or_phases():
+def test_every_edit_is_wanted_by_a_test_of_the_walk_or_its_rules():
     folder = Path(__file__).parent
-    tests = [*(folder / "rules").glob("test_rule_*.py"), folder / "test_phases.py"]
+    walk = [folder / "test_phases.py", folder / "test_planner_strides.py"]
+    tests = [*(folder / "rules").glob("test_rule_*.py"), *walk]
     text = "".join(path.read_text("utf-8") for path in tests)
     # Two edits share their name with an op, and are imported under another one.
     other = {"Enlarge": "Repeat", "SpaceToDepth": "Blocks"}

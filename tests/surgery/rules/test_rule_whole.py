@@ -6,11 +6,12 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blueprints import edits, plan, square
+from blueprints import blueprint, edits, plan, square
 from fullconv.blueprint import AdaptivePool, Convolution, Linear, Permute, Pool, Reduce, Reshape
 from fullconv.errors import RefusedError
 from fullconv.geometry import Sweep
-from fullconv.surgery.edits import Bypass, LinearToConv, SetPool
+from fullconv.surgery.edits import Bypass, LinearToConv, Phases, PoolWindow, SetPool
+from fullconv.surgery.planner import make_plan
 from fullconv.surgery.rules import whole
 
 OPS = set(whole.RULES)
@@ -83,6 +84,23 @@ def test_reductions_over_space(kind, axes, keepdim):
     assert made.edits["n1"] == SetPool(Pool(kind, sweeps))
     assert made.receptive_field == (12, 12)
     assert [cut.node for cut in made.cuts] == ["n0"]
+
+
+@pytest.mark.parametrize("kind", ["sum", "norm", "min"])
+def test_reductions_that_are_no_usual_pool(kind):
+    steps = ((Pool("max", square(2, 2)), (3, 6, 6)), (Reduce(kind, (2, 3)), (3,)))
+    assert edits((12, 12), *steps)["n2"] == PoolWindow(kind, (6, 6), (1, 1))
+    network = blueprint((12, 12), *steps)
+    assert make_plan(network, stride=1).edits["n2"] == PoolWindow(kind, (6, 6), (2, 2))
+    beside = make_plan(network, stride=1, method="fragments").edits["n2"]
+    assert beside == Phases(PoolWindow(kind, (6, 6), (1, 1)), (2, 2), (1, 1))
+
+
+@pytest.mark.parametrize(("kind", "edit"), [("norm", PoolWindow), ("sum", Bypass), ("max", Bypass)])
+def test_reductions_of_the_only_cell(kind, edit):
+    """A norm is no identity: it takes the sign away."""
+    steps = ((Convolution(4, square(12)), (4, 1, 1)), (Reduce(kind, (2, 3)), (4,)))
+    assert type(edits((12, 12), *steps)["n2"]) is edit
 
 
 def test_reductions_follow_a_permutation():
