@@ -172,7 +172,7 @@ def test_every_op_with_a_rule_stands_in_one_file_with_its_tests():
 
 def test_every_edit_is_wanted_by_a_test_of_the_walk_or_its_rules():
     folder = Path(__file__).parent
-    walk = [folder / "test_phases.py", folder / "test_planner_strides.py"]
+    walk = [folder / "test_phases.py", *folder.glob("test_planner_*.py")]
     tests = [*(folder / "rules").glob("test_rule_*.py"), *walk]
     text = "".join(path.read_text("utf-8") for path in tests)
     # Two edits share their name with an op, and are imported under another one.
