@@ -126,7 +126,9 @@ def _pooled_for_context(blueprint: Blueprint, walk: Walk) -> frozenset[str]:
         while behind:
             pool = blueprint.by_name[behind.pop()]
             sources = [n for n in pool.inputs if isinstance(walk.values[n], Map)]
-            if all(_is_single(walk.values[source]) for source in sources):
+            if not any(
+                _is_larger(walk.values[source], walk.values[pool.name]) for source in sources
+            ):
                 behind += sources
             elif isinstance(pool.op, AdaptivePool | MatMul | Pool | Reduce):
                 found.add(pool.name)
@@ -142,8 +144,12 @@ def _pooled_for_context(blueprint: Blueprint, walk: Walk) -> frozenset[str]:
     return frozenset(found)
 
 
-def _is_single(value: Value) -> bool:
-    return isinstance(value, Map) and value.is_single
+def _is_larger(value: Value, pooled: Value) -> bool:
+    """Whether a map has, along some axis, more cells than what was made of it."""
+    return isinstance(value, Map) and (
+        not isinstance(pooled, Map)
+        or any(a.size > b.size for a, b in zip(value.axes, pooled.axes, strict=True))
+    )
 
 
 def _walk(blueprint: Blueprint, setting: Setting) -> Walk:

@@ -77,11 +77,6 @@ class Map:
         return all(axis.collapsed or (axis.size == 1 and not axis.context) for axis in self.axes)
 
     @property
-    def is_single(self) -> bool:
-        """Whether the classifier has one cell only."""
-        return all(axis.size == 1 for axis in self.axes)
-
-    @property
     def is_context(self) -> bool:
         """Whether it was pooled, along some axis, from a map it is to meet again."""
         return any(axis.context for axis in self.axes)
