@@ -299,10 +299,10 @@ class Enlarge(Edit):
 class CropToCommon(Edit):
     """Inputs whose trailing cells may differ in number are cut to what all of them have.
 
-    `spared` are the places of inputs that are one cell for the whole image.
+    `spared` are the (input, axis) that are one cell for the whole image; axes count from 1.
     """
 
-    spared: tuple[int, ...] = ()
+    spared: tuple[tuple[int, int], ...] = ()
 
     def __str__(self) -> str:
         return "the same, on the cells all branches have"

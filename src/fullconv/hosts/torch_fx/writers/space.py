@@ -124,14 +124,11 @@ def _enlarge(work: Work, node: fx.Node, edit: Enlarge) -> None:
 
 
 def _crop(work: Work, node: fx.Node, edit: CropToCommon) -> None:
-    spared = [work.inputs(node)[place] for place in edit.spared]
-    maps = [
-        source
-        for source in node.all_input_nodes
-        if source.meta.get("of_image", True) and source not in spared
-    ]
+    maps = [source for source in node.all_input_nodes if source.meta.get("of_image", True)]
+    inputs = [source for source in work.inputs(node) if source in maps]
+    spared = tuple((maps.index(inputs[place]), axis) for place, axis in edit.spared)
     with work.graph.inserting_before(node):
-        cut = work.graph.call_function(runtime.common, (maps,))
+        cut = work.graph.call_function(runtime.common, (maps, spared) if spared else (maps,))
         parts = [work.graph.call_function(operator.getitem, (cut, i)) for i in range(len(maps))]
     for source, part in zip(maps, parts, strict=True):
         node.replace_input_with(source, part)
