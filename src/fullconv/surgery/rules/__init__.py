@@ -40,10 +40,21 @@ RULES = merge(
     pointwise.RULES,
 )
 
+LOOKS_AROUND: dict[type, bool] = {}
+"""Ops that look at neighbouring cells; of convolutions and pools their sweeps say whether."""
+
 WAITS_FOR_BINS: frozenset[type] = frozenset({Linear, Reshape, Permute, Identity})
 """Ops that may see a map whose overlapping bins have not been averaged yet."""
 
 WAITS_FOR_BLOCKS: frozenset[type] = frozenset({Elementwise, Reshape, Permute, Identity})
 """Ops that may see a map whose cells are in blocks that have not become channels yet."""
 
-__all__ = ["RULES", "WAITS_FOR_BINS", "WAITS_FOR_BLOCKS", "Outcome", "Rule", "Setting"]
+__all__ = [
+    "LOOKS_AROUND",
+    "RULES",
+    "WAITS_FOR_BINS",
+    "WAITS_FOR_BLOCKS",
+    "Outcome",
+    "Rule",
+    "Setting",
+]
