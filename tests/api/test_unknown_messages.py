@@ -122,3 +122,15 @@ def test_a_module_that_cannot_be_recorded_can_be_described(kind):
 )
 def test_things_are_called_as_people_write_them(target, words):
     assert spelled(target) == words
+
+
+def test_item_assignment_is_named_and_does_not_hide_what_else_there_is():
+    def forward(m, x):
+        x = x.clone()
+        x[:, 0] = x[:, 1] @ x[:, 2]
+        return x
+
+    message = refusal(forward)[1]
+    first, second = [line for line in message.splitlines() if line.startswith("- ")]
+    assert first.startswith("- matmul in Net: matmul has no exact dense form.")
+    assert second.startswith("- setitem in Net: there is no rule for operator.setitem.")

@@ -248,7 +248,9 @@ class Recorder(fx.Tracer):
         path = next((name for name, m in self.root.named_modules() if m is module), "")
         where = getattr(error, "where", f"{path} ({type(module).__name__})" if path else root)
         line = f"fullconv.api.extend.elementwise({spelled(type(module))})"
-        whole = f"\n    {line}  # if it works on each number by itself" if path else ""
+        # A layer of somebody's own can be described as a whole.
+        own = path and not isinstance(module, tuple(MODULES)) and not any(module.children())
+        whole = f"\n    {line}  # if it works on each number by itself" if own else ""
         if isinstance(error, _PIXEL_DEPENDENT) or "data-dependent" in str(error).lower():
             return RefusedError(
                 "what it computes depends on the pixel values (an `if`, a loop or an index "
