@@ -303,9 +303,13 @@ class Refused(Op):
 
 @dataclass(frozen=True, slots=True)
 class Unknown(Op):
-    """An op nobody has described; `name` is the host's own name for it."""
+    """An op nobody has described.
+
+    `name` is the host's own name for it, `line` the line of Python that would describe it.
+    """
 
     name: str
+    line: str = ""
 
     def __str__(self) -> str:
         return self.name

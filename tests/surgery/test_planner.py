@@ -34,6 +34,8 @@ from fullconv.surgery.rules import RULES, merge
 MEAN = (Reduce("average", (2, 3)), (3,))
 
 
+ROLL = 'fullconv.api.extend.elementwise("roll")  # if it works on each number by itself'
+
 # --- refusals ---
 
 
@@ -41,7 +43,7 @@ def test_every_unknown_op_is_named_at_once():
     steps = (
         (Unknown("torch.fft"), (3, 8, 8)),
         (Elementwise("relu"), (3, 8, 8)),
-        (Unknown("torch.roll"), (3, 8, 8)),
+        (Unknown("torch.roll", ROLL), (3, 8, 8)),
         (Unknown("torch.fft"), (3, 8, 8)),
         (Refused("Attention", "It mixes all positions."), (3, 8, 8)),
         MEAN,
@@ -53,9 +55,10 @@ def test_every_unknown_op_is_named_at_once():
         "- n5: Attention has no exact dense form.\n"
         "It mixes all positions. fullconv converts convolutional classifiers.\n"
         "- n1 and 1 more: there is no rule for torch.fft.\n"
-        "An op is never guessed to be harmless. CONTRIBUTING.md shows how to add a rule.\n"
+        "An op is never guessed to be harmless. docs/extending.md shows how to add a rule.\n"
         "- n3: there is no rule for torch.roll.\n"
-        "An op is never guessed to be harmless. CONTRIBUTING.md shows how to add a rule."
+        "An op is never guessed to be harmless. docs/extending.md shows how to add a rule:\n"
+        '    fullconv.api.extend.elementwise("roll")  # if it works on each number by itself'
     )
 
 

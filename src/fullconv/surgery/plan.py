@@ -149,7 +149,7 @@ class Plan:
         """The inverse of `to_dict`. Raises ValueError for anything that is no plan."""
         if data.get("format") != FORMAT:
             raise ValueError(f"plan format {data.get('format')!r}, expected {FORMAT}")
-        plan = decode({key: value for key, value in data.items() if key != "format"}, _TYPES)
+        plan = decode({key: value for key, value in data.items() if key != "format"}, TYPES)
         if not isinstance(plan, cls):
             raise ValueError(f"expected a plan, got {type(plan).__name__}")
         return plan
@@ -185,7 +185,9 @@ class Plan:
         return f"{edits}\n{facts}"
 
 
-_TYPES: dict[str, type] = {
-    kind.__name__: kind
-    for kind in (Plan, Step, Cut, Answer, Context, Axis, Sweep, Pool, *Edit.__subclasses__())
+_EDITS = [kind for kind in Edit.__subclasses__() if kind.__module__ == Edit.__module__]
+
+TYPES: dict[str, type] = {
+    kind.__name__: kind for kind in (Plan, Step, Cut, Answer, Context, Axis, Sweep, Pool, *_EDITS)
 }
+"""What a plan may be made of, by the names in its serialised form."""

@@ -40,6 +40,9 @@ RULES = merge(
     pointwise.RULES,
 )
 
+LOOKS_AROUND: dict[type, bool] = {}
+"""Ops that look at neighbouring cells; of convolutions and pools their sweeps say whether."""
+
 WAITS_FOR_BINS: frozenset[type] = frozenset({Linear, Reshape, Permute, Identity})
 """Ops that may see a map whose overlapping bins have not been averaged yet."""
 
@@ -50,6 +53,7 @@ WAITS_FOR_SOFTMAX: frozenset[type] = frozenset({MatMul, Reshape, Permute, Identi
 """Ops that may see weights whose softmax over the map has not been taken yet."""
 
 __all__ = [
+    "LOOKS_AROUND",
     "RULES",
     "WAITS_FOR_BINS",
     "WAITS_FOR_BLOCKS",

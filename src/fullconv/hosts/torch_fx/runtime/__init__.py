@@ -2,12 +2,14 @@
 
 from fullconv.hosts.torch_fx.runtime.channels import (
     conv_channels,
+    from_vectors,
     layer_norm,
     reduce_part,
     rms_norm,
     shuffle_channels,
     softmax_part,
     space_to_depth,
+    vectors,
 )
 from fullconv.hosts.torch_fx.runtime.context import attend, norm_context, pool_context
 from fullconv.hosts.torch_fx.runtime.depth import StochasticDepth
@@ -37,6 +39,7 @@ CALLS = (
     check_image,
     common,
     conv_channels,
+    from_vectors,
     layer_norm,
     linear_as_conv,
     max_pool,
@@ -51,6 +54,7 @@ CALLS = (
     shuffle_channels,
     softmax_part,
     space_to_depth,
+    vectors,
     whole_windows,
 )
 """Every function that an FCN's graph may call here."""
@@ -70,6 +74,7 @@ __all__ = [
     "conv_channels",
     "conv_weight",
     "folded",
+    "from_vectors",
     "layer_norm",
     "linear_as_conv",
     "linear_weight",
@@ -85,5 +90,6 @@ __all__ = [
     "shuffle_channels",
     "softmax_part",
     "space_to_depth",
+    "vectors",
     "whole_windows",
 ]
