@@ -14,6 +14,7 @@ from fullconv.blueprint import (
     Enlarge,
     GroupNorm,
     Linear,
+    MatMul,
     Output,
     Pad,
     Permute,
@@ -65,7 +66,17 @@ def every_edit() -> list[Plan]:
         (Reshape("flatten"), (45,)),
         (Linear(45, 7), (7,)),
     )
-    return [small(), ragged, dilated, gates(), parts(), finer("dilate"), finer("fragments"), *two()]
+    return [
+        small(),
+        ragged,
+        dilated,
+        gates(),
+        attention(),
+        parts(),
+        finer("dilate"),
+        finer("fragments"),
+        *two(),
+    ]
 
 
 def gates(context: str = "window") -> Plan:
@@ -80,6 +91,20 @@ def gates(context: str = "window") -> Plan:
         (Reduce("norm", (2, 3)), (3,)),
     )
     return make_plan(blueprint((12, 12), *steps), context=context)
+
+
+def attention() -> Plan:
+    """A mean weighed by a softmax over the map."""
+    return plan(
+        (4, 4),
+        (Convolution(1, square(1)), (1, 4, 4), ["n0"]),
+        (Reshape("flatten"), (1, 16)),
+        (Softmax(2), (1, 16)),
+        (Permute((0, 2, 1)), (16, 1)),
+        (Reshape("flatten"), (3, 16), ["n0"]),
+        (MatMul("matmul"), (3, 1), ["n5", "n4"]),
+        (Reshape("flatten"), (3,)),
+    )
 
 
 def parts() -> Plan:
@@ -219,6 +244,7 @@ def test_the_words_of_an_edit():
     words = {type(s.edit).__name__: s.becomes for one in every_edit() for s in one.steps}
     assert words == {
         "AlongChannels": "the same, along the channels of every cell",
+        "Attend": "weighted mean over the 4×4 box of every window",
         "Bypass": "(nothing)",
         "ConvAlongChannels": "the same, along the channels of every cell",
         "CropToCommon": "the same, on the cells all branches have",

@@ -185,7 +185,8 @@ def test_every_edit_is_wanted_by_a_test_of_the_walk_or_its_rules():
 
 
 def _test_of(family: str) -> str:
-    return (Path(__file__).parent / "rules" / f"test_rule_{family}.py").read_text("utf-8")
+    folder = Path(__file__).parent / "rules"
+    return (folder / f"test_rule_{family}.py").read_text("utf-8")
 
 
 def test_ops_without_a_rule_are_those_the_walk_knows_itself():

@@ -26,6 +26,7 @@ from fullconv.surgery.gathering import cuts, gather
 from fullconv.surgery.phases import in_phases
 from fullconv.surgery.plan import Plan
 from fullconv.surgery.rules import (
+    ATTENTION,
     LOOKS_AROUND,
     RULES,
     WAITS_FOR_BINS,
@@ -181,7 +182,7 @@ def _walk(blueprint: Blueprint, setting: Setting) -> Walk:
     # What has no dense form at all comes first, then missing rules, then what came of the layout.
     by_kind = sorted(walk.barred.items(), key=lambda entry: isinstance(entry[0], Unknown))
     barred = [_barred(op, places) for op, places in by_kind]
-    refusals = [*barred, *walk.refusals]
+    refusals = sorted([*barred, *walk.refusals], key=lambda refusal: refusal.why != ATTENTION)
     if refusals:
         raise RefusedError.merge(refusals)
     return walk

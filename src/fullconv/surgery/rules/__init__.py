@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fullconv.blueprint import Elementwise, Identity, Linear, MatMul, Permute, Reshape
 from fullconv.surgery.rules import (
+    attention,
     context,
     enlarging,
     features,
@@ -14,6 +15,7 @@ from fullconv.surgery.rules import (
     taking,
     whole,
 )
+from fullconv.surgery.rules.attention import ATTENTION
 from fullconv.surgery.rules.rule import Outcome, Rule, Setting
 
 
@@ -32,6 +34,7 @@ RULES = merge(
     sweeping.RULES,
     whole.RULES,
     context.RULES,
+    attention.RULES,
     shapes.RULES,
     taking.RULES,
     enlarging.RULES,
@@ -53,6 +56,7 @@ WAITS_FOR_SOFTMAX: frozenset[type] = frozenset({MatMul, Reshape, Permute, Identi
 """Ops that may see weights whose softmax over the map has not been taken yet."""
 
 __all__ = [
+    "ATTENTION",
     "LOOKS_AROUND",
     "RULES",
     "WAITS_FOR_BINS",

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 
 from fullconv.blueprint import FeatureNorm, GroupNorm, Linear, MatMul, PerChannel, Softmax
 from fullconv.hosts.torch_fx.functions.operand import Operand, Read, Reader, operands, refused
-from fullconv.hosts.torch_fx.modules import ATTENTION, softmax_axis
+from fullconv.hosts.torch_fx.modules import softmax_axis
+from fullconv.surgery.rules import ATTENTION
 
 
 def _prelu(input: Operand, weight: Operand) -> Read:
