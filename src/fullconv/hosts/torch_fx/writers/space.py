@@ -62,24 +62,17 @@ def _set_pool(work: Work, node: fx.Node, edit: SetPool) -> None:
     pairs = tuple(sweep.padding for sweep in sweeps)
     padding, ceil = tuple(before for before, _ in pairs), sweeps[0].ceil_mode
     # PyTorch's pools pad alike on both sides, at most by half a kernel; averages are not dilated.
-    usual = all(before == after for before, after in pairs)
+    small = all(2 * p <= k for p, k in zip(padding, kernel, strict=True))
+    usual = small and all(before == after for before, after in pairs)
     x = work.input(node)
     if pool.kind == "max":
-        usual = usual and all(
-            2 * p <= sweep.extent for p, sweep in zip(padding, sweeps, strict=True)
-        )
         settings: Any = (kernel, stride, padding, dilation)
         if not usual:
             work.call(node, runtime.max_pool, x, kernel, stride, pairs, dilation)
         elif not work.swap(node, lambda m: MAX_POOLS[dims](*settings, ceil_mode=ceil)):
             work.call(node, runtime.MAX_POOL[dims], x, *settings, ceil_mode=ceil)
         return
-    usual = (
-        usual
-        and max(dilation) == 1
-        and all(2 * p <= k for p, k in zip(padding, kernel, strict=True))
-    )
-    usual = usual and pool.counted in ((), pairs)
+    usual = usual and max(dilation) == 1 and pool.counted in ((), pairs)
     if not usual:
         counted = (pool.counted or pairs) if pool.count_include_pad else ()
         settings = (kernel, stride, pairs, dilation, counted, pool.divisor)
