@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test lint zoo bench-sliding bundled clean
+.PHONY: demo test nightly lint zoo bench-sliding bundled clean
 
 demo: $(VENV)/.demo
 	@echo "== the demo: convert, prove, map, compare (pictures go to fullconv-demo/)"
@@ -14,6 +14,10 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test
 	@echo "== the tests"
 	@$(BIN)/python -m pytest $(PYTEST)
+
+nightly: $(VENV)/.test
+	@echo "== random networks, many of them, never the same"
+	@HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest tests/api/test_random_networks.py $(PYTEST)
 
 lint: $(VENV)/.test
 	@echo "== style, types and layers"

@@ -63,6 +63,36 @@ def head_map(
     return scores
 
 
+def shift_and_stitch(
+    native_map: Callable[[Tensor], Tensor],
+    image: Tensor,
+    window: Sequence[int],
+    native: Sequence[int],
+    stride: Sequence[int],
+) -> Tensor:
+    """`(N, K, *cells)` at a finer stride: maps at the native one, of the image shifted bit by bit.
+
+    The map of an image that begins `p` px later has the cells whose windows begin at `p`,
+    `p + native`, `p + 2 * native`, ...
+    """
+    counts = whole_windows(image.shape[2:], window, stride)
+    shifts = [range(0, long, short) for long, short in zip(native, stride, strict=True)]
+    scores: Tensor | None = None
+    for shift in product(*shifts):
+        shifted = image[(..., *(slice(first, None) for first in shift))]
+        if any(n < length for n, length in zip(shifted.shape[2:], window, strict=True)):
+            continue
+        with torch.no_grad():
+            part = native_map(shifted)
+        if scores is None:
+            scores = part.new_full((*part.shape[:2], *counts), torch.nan)
+        triples = zip(shift, native, stride, strict=True)
+        spans = [slice(first // short, None, long // short) for first, long, short in triples]
+        scores[(slice(None), slice(None), *spans)] = part
+    assert scores is not None
+    return scores
+
+
 def difference(ours: Tensor, theirs: Tensor) -> float:
     """The largest difference, relative to the largest number."""
     assert ours.shape == theirs.shape, f"{tuple(ours.shape)} against {tuple(theirs.shape)}"

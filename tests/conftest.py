@@ -7,9 +7,11 @@ import pytest
 import torch
 from hypothesis import settings
 
-# How long an example takes says more about the machine than about the code.
-settings.register_profile("fullconv", deadline=None)
-settings.load_profile("fullconv")
+# How long an example takes says more about the machine than about the code. The same examples in
+# every run: a change must not fail for what it did not touch. The nightly run looks for new ones.
+settings.register_profile("ci", deadline=None, max_examples=100, derandomize=True)
+settings.register_profile("nightly", deadline=None, max_examples=2000, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
 @pytest.fixture(scope="session")

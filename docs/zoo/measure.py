@@ -45,7 +45,7 @@ def measure(form: str) -> dict[str, Any]:
         "window": window,
         "stride": plan.native_stride,
         "receptive_field": plan.receptive_field,
-        "contexts": dict(Counter(context.kind for context in getattr(plan, "contexts", ()))),
+        "contexts": dict(Counter(context.kind for context in plan.contexts)),
         "seconds": seconds,
     }
     redraw(model, window, plan.channels)
@@ -81,7 +81,7 @@ def compare(model: nn.Module, window: tuple[int, ...], *, halved: bool = True) -
     wide = noise(plan.channels, tuple(w + s for w, s in zip(window, stride, strict=True)), 3)
     scores = fcn(wide.clone())  # (1, K, 2, 2)
     reading = read(model, window, torch.cat([image, image]))
-    head = difference(scores, head_over_body(reading, plan, wide))
+    head = difference(scores, head_over_body(reading, plan, wide)[0])
     cells = scores.flatten(2)
     contrast = float((cells.amax(2) - cells.amin(2)).max() / cells.abs().max())
     finer = compare_finer(model, fcn.plan, wide, scores) if halved else None

@@ -85,9 +85,9 @@ class AdaptivePool(Op):
 
 @dataclass(frozen=True, slots=True)
 class Reduce(Op):
-    """Mean, maximum, minimum, sum or Euclidean norm over whole tensor axes."""
+    """A reduction over whole tensor axes: Euclidean norm, variance, and the usual ones."""
 
-    kind: Literal["average", "max", "min", "sum", "norm"]
+    kind: Literal["average", "max", "min", "sum", "norm", "variance", "sample variance"]
     axes: tuple[int, ...]
     keepdim: bool = False
 

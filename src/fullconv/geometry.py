@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import product
-from math import prod
+from math import lcm, prod
 
 from fullconv.errors import InputError, UsageError
 
@@ -210,6 +210,8 @@ class Axis:
             one for every cell of the map it was pooled from. 0 for all else.
         loose: a map that was enlarged: on some image sizes it has fewer trailing cells than
             `count` says, never too few for whole windows.
+        grain: px by multiples of which a window must move for its cells to be cells of the map;
+            more than `stride` where a coarser map was enlarged.
         binned: adaptive pooling made its cells; what lies beside those of a window is not the rim
             that the classifier sees.
     """
@@ -224,6 +226,7 @@ class Axis:
     context: int = 0
     loose: bool = False
     binned: bool = False
+    grain: int = 1
 
     @property
     def end(self) -> int:
@@ -280,6 +283,7 @@ class Axis:
             context=self.context,
             loose=self.loose,
             binned=self.binned and not collapse,
+            grain=self.grain,
         )
 
     def surveyed(self, *, local: bool) -> Axis:
@@ -305,6 +309,7 @@ class Axis:
             size=self.size * factor,
             stride=self.stride // factor,
             loose=self.loose or factor > 1,
+            grain=lcm(self.grain, self.stride),
         )
 
     def joined(self, other: Axis) -> Axis:
@@ -321,4 +326,5 @@ class Axis:
             self.context,
             self.loose or other.loose,
             self.binned or other.binned,
+            lcm(self.grain, other.grain),
         )

@@ -32,14 +32,27 @@ def _in_head(value: Value, name: str, setting: Setting) -> bool:
     )
 
 
+def _pads_no_more(blueprint: Blueprint, walk: Walk) -> set[str]:
+    """Names of the nodes from which on nothing pads: a head of each window would pad for itself."""
+    consumers = blueprint.consumers()
+    quiet: set[str] = set()
+    for node in reversed(blueprint.nodes):
+        after = all(user.name in quiet for user in consumers[node.name])
+        if after and not walk.outcomes[node.name].pads:
+            quiet.add(node.name)
+    return quiet
+
+
 def cuts(blueprint: Blueprint, walk: Walk, setting: Setting) -> tuple[Cut, ...]:
     """The values of the body that the head reads; of a walk at the native stride."""
     found: dict[str, Cut] = {}
     head: set[str] = set()
+    quiet = _pads_no_more(blueprint, walk)
     for node in blueprint.nodes:
         # An adaptive pool that does nothing at the window would pool a larger image.
         pools = isinstance(node.op, AdaptivePool) and node.name not in setting.contexts
-        begins = pools or _in_head(walk.values[node.name], node.name, setting)
+        inside = node.name in quiet and _in_head(walk.values[node.name], node.name, setting)
+        begins = pools or inside
         if begins or any(name in head for name in node.inputs):
             head.add(node.name)
     # Until a map is back in order nothing looks at neighbours: all of it can be the head's.

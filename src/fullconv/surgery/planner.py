@@ -71,7 +71,7 @@ def make_plan(
 def _strides(walk: Walk) -> tuple[int, ...]:
     """Px between neighbouring cells that all answers have."""
     return tuple(
-        lcm(*(axis.stride for axis in axes))
+        lcm(*(step for axis in axes for step in (axis.stride, axis.grain)))
         for axes in zip(*(answer.axes for answer in walk.answers), strict=True)
     )
 

@@ -107,7 +107,7 @@ def reduce(op: Reduce, node: Node, inputs: tuple[Value, ...], setting: Setting) 
         axes[label - 1], sweeps[label - 1] = _one(x.axes[label - 1], setting)
     kernel = tuple(sweep.kernel for sweep in sweeps)
     edit: Edit = Bypass()
-    if op.kind == "norm" or any(size > 1 for size in kernel):
+    if op.kind not in ("average", "max", "min", "sum") or any(size > 1 for size in kernel):
         edit = (
             SetPool(Pool(op.kind, tuple(sweeps)))
             if op.kind in ("average", "max")

@@ -104,6 +104,20 @@ def _vector_norm(
     return _norm(input, ord, dim, keepdim, **kwargs)
 
 
+def _variance(
+    input: Operand,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: int | None = None,
+) -> Read | None:
+    taken = correction if correction is not None else int(unbiased is not False)
+    if dim is None or isinstance(dim, bool) or taken not in (0, 1):
+        return None
+    return _reduce("sample variance" if taken else "variance")(input, dim, keepdim)
+
+
 def _interpolate(
     input: Operand,
     size: Any = None,
@@ -122,6 +136,7 @@ FUNCTIONS: dict[Any, Reader] = {
     **dict.fromkeys((torch.sum, "sum"), _reduce("sum")),
     **dict.fromkeys((torch.norm, "norm"), _norm),
     torch.linalg.vector_norm: _vector_norm,
+    **dict.fromkeys((torch.var, "var"), _variance),
     **dict.fromkeys((torch.conv1d, torch.conv2d, torch.conv3d), _convolution),
     **dict.fromkeys((F.conv1d, F.conv2d, F.conv3d), _convolution),
     **dict.fromkeys((F.max_pool1d, F.max_pool2d, F.max_pool3d), _max_pool),

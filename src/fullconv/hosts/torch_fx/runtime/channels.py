@@ -51,6 +51,8 @@ def reduce_part(x: Tensor, kind: str, parts: Sequence[int], part: int) -> Tensor
         y = y.mean(axis, keepdim=True)
     elif kind == "sum":
         y = y.sum(axis, keepdim=True)
+    elif kind.endswith("variance"):
+        y = y.var(axis, correction=int(kind == "sample variance"), keepdim=True)
     elif kind == "norm":
         y = (y * y).sum(axis, keepdim=True).sqrt()
     else:

@@ -65,6 +65,8 @@ def _whole(x: Tensor, kind: str, axes: Sequence[int]) -> Tensor:
         return x.mean(dims, keepdim=True)
     if kind == "sum":
         return x.sum(dims, keepdim=True)
+    if kind.endswith("variance"):
+        return x.var(dims, correction=int(kind == "sample variance"), keepdim=True)
     if kind == "norm":
         return (x * x).sum(dims, keepdim=True).sqrt()
     return x.amax(dims, keepdim=True) if kind == "max" else x.amin(dims, keepdim=True)

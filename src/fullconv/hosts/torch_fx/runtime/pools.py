@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
+from math import prod
 from typing import Any
 
 import torch
@@ -79,8 +80,8 @@ def average_pool(
 def box(x: Tensor, kind: str, kernel: Sequence[int], dilation: Sequence[int]) -> Tensor:
     """A reduction over every box of `kernel` cells, `dilation` apart, that lies inside the map.
 
-    `kind` is average, max, min, sum or norm (Euclidean). `(N, C, *cells)` to
-    `(N, C, *(cells - dilation * (kernel - 1)))`, one axis after the other.
+    `kind` is average, max, min, sum, norm (Euclidean), variance or sample variance.
+    `(N, C, *cells)` to `(N, C, *(cells - dilation * (kernel - 1)))`, one axis after the other.
     """
     if kind == "norm":
         return box(x * x, "sum", kernel, dilation).sqrt()
@@ -88,6 +89,12 @@ def box(x: Tensor, kind: str, kernel: Sequence[int], dilation: Sequence[int]) ->
         for axis, (k, d) in enumerate(zip(kernel, dilation, strict=True), 2):
             x = _average(x, axis, k, d) * k
         return x
+    if kind.endswith("variance"):
+        small = x - x.mean(dim=tuple(range(2, x.ndim)), keepdim=True)  # keeps squares precise
+        mean = box(small, "average", kernel, dilation)
+        spread = (box(small * small, "average", kernel, dilation) - mean * mean).clamp(min=0)
+        cells = prod(kernel)
+        return spread * (cells / (cells - 1)) if kind == "sample variance" else spread
     if kind == "min":
         return -box(-x, "max", kernel, dilation)
     for axis, (k, d) in enumerate(zip(kernel, dilation, strict=True), 2):

@@ -41,7 +41,6 @@ _OF_WEIGHTS = (
     torch.std_mean,
     torch.sum,
     torch.tile,
-    torch.var,
     torch.var_mean,
     torch.vdot,
     torch._weight_norm,
