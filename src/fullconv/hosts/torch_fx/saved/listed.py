@@ -23,6 +23,7 @@ from fullconv.hosts.torch_fx.modules import MODULES
 _HOMES: dict[str, ModuleType] = {
     "fullconv": runtime,
     "torch": torch,
+    "torch.linalg": torch.linalg,
     "torch.nn.functional": F,
     "operator": operator,
 }
