@@ -116,7 +116,7 @@ def test_a_vision_transformer():
         in message
     )
     assert "MultiheadAttention has no exact dense form.\nAttention mixes all positions" in message
-    assert "LayerNorm" in message
+    assert "cat in VisionTransformer: concatenates a map with a constant." in message
 
 
 def test_a_position_embedding():
@@ -170,28 +170,20 @@ def test_an_lstm_over_the_columns():
     )
 
 
-def squeeze_excite(m, x):
-    y = m.body(x)
-    return m.fc((y * torch.sigmoid(m.gate(y.mean((2, 3), keepdim=True)))).mean((2, 3)))
+def test_a_gate_with_weights_for_every_position():
+    """Squeeze-excite pools; what weighs every position has no box that could stand for the map."""
 
-
-def test_squeeze_and_excite():
-    model = Net(squeeze_excite, body=padded_body(), gate=nn.Conv2d(5, 5, 1), fc=nn.Linear(5, 4))
-    assert str(refusal(model, 12)) == (
-        "mul in Net: joins a map with values pooled over the whole map (5×6×6 map and vector of 5): a "
-        "context op, such as squeeze-excite.\nEvery window would need its own pooled values, so there "
-        "is no exact dense form. Convert a network without context ops."
-    )
-
-
-def test_squeeze_and_excite_through_vectors():
     def forward(m, x):
         y = m.body(x)
-        gate = m.gate(y.flatten(2).mean(-1)).sigmoid().view(-1, 5, 1, 1)
+        gate = m.gate(y.flatten(1)).sigmoid().view(-1, 5, 1, 1)
         return m.fc((y * gate).mean((2, 3)))
 
-    model = Net(forward, body=padded_body(), gate=nn.Linear(5, 5), fc=nn.Linear(5, 4))
-    assert "a context op, such as squeeze-excite" in str(refusal(model, 12))
+    model = Net(forward, body=padded_body(), gate=nn.Linear(180, 5), fc=nn.Linear(5, 4))
+    assert str(refusal(model, 12)) == (
+        "gate (Linear): makes one vector of the whole map, which then meets a map again at mul in "
+        "Net.\nIt has a weight for every position of the window, so no box of a larger map can stand "
+        "for the whole. Pool the map first, as squeeze-excite does."
+    )
 
 
 @pytest.mark.parametrize(
@@ -203,15 +195,15 @@ def test_squeeze_and_excite_through_vectors():
         ),
         (
             lambda m, x: m.body(x).view(x.size(0), 10, 18).mean(2),
-            "view in Net: view turns 5×6×6 into 10×18, which splits or mixes channels and space.",
+            "mean in Net: works on a 5×2×6 map, its cells seen in blocks of 3×1.\nOnly moving the blocks",
         ),
         (
             lambda m, x: m.body(x).permute(0, 2, 3, 1).reshape(x.size(0), 5, 6, 6).mean((2, 3)),
-            "reshape in Net: reshape turns 6×6×5 into 5×6×6, which splits or mixes channels and",
+            "reshape in Net: reshape turns 6×6×5 into 5×6×6, which mixes channels and space.",
         ),
         (
             lambda m, x: m.body(x).view(x.size(0), 36, 5).mean(1),
-            "view in Net: view turns 5×6×6 into 36×5, which splits or mixes channels and space.",
+            "view in Net: view turns 5×6×6 into 36×5, which mixes channels and space.",
         ),
         (
             lambda m, x: F.pixel_shuffle(m.body(x)[:, :4], 2).mean((2, 3)),
@@ -307,7 +299,6 @@ def test_an_unknown_module_of_pytorch_is_named():
         lambda x: torch.float_power(x, 2.0),
         lambda x: torch.xlogy(x, 2.0),
         lambda x: torch.fmod(x, 2.0),
-        lambda x: torch.lerp(x, x, 0.5),
         lambda x: torch.full_like(x, 2.0),
     ],
 )
@@ -367,17 +358,27 @@ def test_optional_inputs_take_their_defaults():
 
 
 @pytest.mark.parametrize(
-    ("wrap", "said"),
+    ("wrap", "message"),
     [
-        (lambda y: (y, y), "returns tuple with 2 tensors."),
-        (lambda y: [y], "returns list with 1 tensors."),
-        (lambda y: {"scores": y}, "returns dict with 1 tensors."),
-        (lambda y: None, "returns NoneType with 0 tensors."),
+        (
+            lambda y: None,
+            "Net: returns NoneType without a tensor.\nA score map needs an answer per ",
+        ),
+        (lambda y: (), "Net: returns tuple without a tensor."),
+        (lambda y: {"x": [None]}, "Net: returns dict without a tensor."),
+        (
+            lambda y: {"a": y.mean((2, 3)), "b": y},
+            "the network's output b: is a 5×6×6 map, not one score vector for the window.",
+        ),
+        (
+            lambda y: (y.mean((2, 3)), torch.ones(3)),
+            "the network's output 1: is a constant of shape 3, not one score vector",
+        ),
     ],
 )
-def test_other_answers_than_one_tensor(wrap, said):
-    model = Net(lambda m, x: wrap(m.body(x).mean((2, 3))), body=unpadded_body())
-    assert str(refusal(model)).startswith(f"Net: {said}\nA score map needs one answer per window.")
+def test_answers_that_are_no_score_vectors(wrap, message):
+    model = Net(lambda m, x: wrap(m.body(x)), body=unpadded_body())
+    assert str(refusal(model)).startswith(message)
 
 
 def test_a_network_that_already_answers_everywhere():
@@ -400,7 +401,12 @@ def test_what_is_no_module(model):
         ({"window": (18, 18, 18)}, r"window=\(18, 18, 18\) names 3 axes, but the network has 2"),
         ({"window": 0}, "window=0 must be made of positive whole numbers"),
         ({"window": (18, -18)}, "must be made of positive whole numbers"),
-        ({"window": 18, "stride": 1}, "stride=1×1 px: this network's maps have its native stride"),
+        (
+            {"window": 18, "stride": 3},
+            r"stride=3×3 px does not divide the network's native stride, 2×2 px\.\nEvery cell of the "
+            r"native map must be a cell of the finer one\. Pass one of 2, 1\.",
+        ),
+        ({"window": 18, "method": "shift"}, "method='shift' must be one of 'dilate', 'fragments'"),
         ({"window": 18, "context": "globe"}, "context='globe' must be one of 'window', 'image'"),
     ],
 )

@@ -71,7 +71,7 @@ def test_the_description_says_what_a_person_wants_to_know(fcn, tmp_path):
     assert fullconv.Plan.from_dict(data["plan"]) == fcn.plan
     assert "Linear 144 → 5" in text  # not \u2192
     lines = text.splitlines()
-    assert len(lines) < 120
+    assert len(lines) < 140
     assert max(map(len, lines)) <= 160
     assert ' "classes": ["ape", "bee", "cow", "dog", "猫"],' in lines
 

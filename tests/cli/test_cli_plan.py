@@ -56,6 +56,7 @@ def test_a_stride_that_the_network_does_not_have(fullconv):
     run = fullconv("plan", "nets.py:build", "--stride", "3")
     assert run.code == 2
     assert "stride=3×3 px does not divide the network's native stride, 2×2 px." in run.error
+    assert "Pass one of 2, 1." in run.error
 
 
 def test_a_window_that_does_not_fit_names_the_one_that_does(fullconv):

@@ -15,7 +15,7 @@ from math import prod
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
 Box = tuple[int, ...]
 
@@ -59,6 +59,9 @@ class Body(fx.Interpreter):
     def _resized(self, n: fx.Node) -> Tensor | None:
         """A reshape or a resize whose sizes were written down at the window, on a larger map."""
         name = n.target if isinstance(n.target, str) else getattr(n.target, "__name__", "")
+        op = self.fetch_attr(str(n.target)) if n.op == "call_module" else None
+        if isinstance(op, nn.LayerNorm) or name == "layer_norm":
+            return self._whole_norm(n, op)
         if name not in ("view", "reshape", "unflatten", "interpolate") or n.op == "call_module":
             return None
         source = n.all_input_nodes[0]
@@ -69,6 +72,18 @@ class Body(fx.Interpreter):
             y: Tensor = torch.nn.functional.interpolate(x, scale_factor=[float(f) for f in factors])
             return y
         return x.reshape(grown(tuple(before), tuple(x.shape), tuple(after), self._known()))
+
+    def _whole_norm(self, n: fx.Node, op: Any) -> Tensor | None:
+        """A layer norm over a map that has grown, which has no weights then."""
+        source = n.all_input_nodes[0]
+        x: Tensor = self.env[source]
+        names = ("input", "normalized_shape", "weight", "bias", "eps")
+        given: dict[str, Any] = {**dict(zip(names, n.args, strict=False)), **n.kwargs}
+        last = len(given["normalized_shape"] if op is None else op.normalized_shape)
+        if not any(axis >= x.ndim - last for axis in _spatial(source, x)):
+            return None
+        eps = given.get("eps", 1e-5) if op is None else op.eps
+        return torch.nn.functional.layer_norm(x, x.shape[-last:], eps=eps)
 
     def _run(self, n: fx.Node, box: Box, instead: dict[fx.Node, Any]) -> Any:
         """A node with the values of one box; `instead` replaces inputs."""

@@ -189,10 +189,11 @@ class _Differences:
         self._numbers = self._agreed = self.vectors = 0
 
     def add(self, ours: Tensor, theirs: Tensor) -> None:
-        """Compare `(N, K, ...)` with its reference of the same shape."""
-        if ours.shape[:2] != theirs.shape[:2]:
+        """Compare `(N, K, ...)` with its reference, the same numbers in whatever shape."""
+        if ours.numel() != theirs.numel():
+            scores = theirs.numel() * ours.shape[1] // ours.numel()
             raise InputError(
-                f"the FCN gives {ours.shape[1]} scores, the model {theirs.shape[1]}: they do not "
+                f"the FCN gives {ours.shape[1]} scores, the model {scores}: they do not "
                 "belong together."
             )
         theirs = theirs.reshape(*ours.shape)

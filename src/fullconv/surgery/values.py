@@ -132,5 +132,8 @@ class Fixed:
 
     shape: tuple[int, ...]
 
+    def __str__(self) -> str:
+        return f"constant of shape {times(self.shape)}"
+
 
 Value = Map | Fixed

@@ -57,49 +57,17 @@ def test_axes_without_bins_are_left_alone():
     assert torch.equal(runtime.folded(weight, (5, 2), ((), ())), weight)
 
 
-def averages(x, kernel, stride, padding, dilation, count_pad, divisor):
-    """A dilated average pool over one axis, tap by tap."""
-    length, out = x.shape[-1], []
-    start = -padding
-    while start + dilation * (kernel - 1) < length + padding:
-        taps = [start + k * dilation for k in range(kernel)]
-        inside = [t for t in taps if 0 <= t < length]
-        total = sum((x[..., t] for t in inside), torch.zeros_like(x[..., 0]))
-        out.append(total / (divisor or (kernel if count_pad else len(inside))))
-        start += stride
-    return torch.stack(out, dim=-1)
-
-
-@given(
-    st.integers(1, 4),
-    st.integers(1, 3),
-    st.integers(0, 2),
-    st.integers(1, 3),
-    st.booleans(),
-    st.sampled_from([None, 3]),
-)
-def test_average_pool_with_dilation(kernel, stride, padding, dilation, count_pad, divisor):
-    if padding > kernel // 2 or dilation * (kernel - 1) < padding:
-        return
-    x = noise(2, 3, 14)
-    ours = runtime.average_pool(
-        x, (kernel,), (stride,), (padding,), (dilation,), count_pad, divisor
-    )
-    assert_same(ours, averages(x, kernel, stride, padding, dilation, count_pad, divisor))
-
-
-@pytest.mark.parametrize("dims", [1, 2, 3])
-def test_average_pool_of_any_dims(dims):
-    x = noise(2, 3, *(9, 8, 7)[:dims])
-    pool = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[dims - 1]
-    ours = runtime.average_pool(x, (3,) * dims, (2,) * dims, (1,) * dims, (1,) * dims, False)
-    assert_same(ours, pool(x, 3, 2, 1, count_include_pad=False))
-
-
 def test_whole_windows():
     scores, image = noise(1, 2, 5, 4), torch.zeros(1, 3, 23, 30)
-    cut = runtime.whole_windows(scores, image, (18, 18), (2, 6))
+    cut = runtime.whole_windows(scores, image, (18, 18), (2, 6), (1, 1))
     assert torch.equal(cut, scores[:, :, :3, :3])
+
+
+def test_whole_windows_of_a_map_that_is_finer_than_the_others():
+    scores, image = noise(1, 2, 9, 14), torch.zeros(1, 3, 23, 30)
+    cut = runtime.whole_windows(scores, image, (18, 18), (2, 6), (3, 2))
+    assert torch.equal(cut, scores[:, :, :7:3, :5:2])
+    assert cut.shape == (1, 2, 3, 3)
 
 
 def test_the_cells_all_maps_have():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from keyword import iskeyword
 from typing import Any, cast
 
@@ -210,6 +210,8 @@ def tensors_of(answer: Any) -> list[Tensor]:
         return [answer]
     if isinstance(answer, Mapping):
         answer = answer.values()
+    elif is_dataclass(answer):
+        answer = [getattr(answer, entry.name) for entry in fields(answer)]
     if isinstance(answer, list | tuple | type({}.values())):
         return [tensor for entry in answer for tensor in tensors_of(entry)]
     return []

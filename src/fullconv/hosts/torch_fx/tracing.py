@@ -11,6 +11,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
@@ -117,6 +118,8 @@ class Recorder(fx.Tracer):
             return {key: self.create_arg(entry) for key, entry in a.items()}
         if isinstance(a, tuple) and hasattr(a, "_fields"):
             return tuple(self.create_arg(entry) for entry in a)
+        if is_dataclass(a) and not isinstance(a, type):
+            return {entry.name: self.create_arg(getattr(a, entry.name)) for entry in fields(a)}
         return super().create_arg(a)
 
     def create_proxy(

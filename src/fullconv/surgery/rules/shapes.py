@@ -76,17 +76,13 @@ def _blocks(node: Node, x: Map, setting: Setting) -> Outcome:
 def pixel_unshuffle(
     op: PixelUnshuffle, node: Node, inputs: tuple[Value, ...], setting: Setting
 ) -> Outcome:
-    """Space to depth in one op; at its own stride it stays as it is."""
+    """Space to depth in one op; the map may have cells left over that fill no block."""
     x = plain_map(node, inputs[0])
     dims = len(x.axes)
     home = (CHANNEL, *range(dims + 1, 2 * dims + 1))
     layout = (home, *((label,) for label in range(1, dims + 1)))
     seen = replace(x, layout=layout, blocks=(op.block,) * dims)
-    outcome = _blocks(node, seen, setting)
-    assert isinstance(outcome.edit, SpaceToDepth)
-    if all(sweep == Sweep(op.block, op.block) for sweep in outcome.edit.sweeps):
-        return Outcome(outcome.value)
-    return outcome
+    return _blocks(node, seen, setting)
 
 
 def refuse_sizes(node: Node, x: Map, features: int, setting: Setting) -> None:

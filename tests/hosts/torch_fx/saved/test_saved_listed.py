@@ -76,7 +76,7 @@ def test_settings_are_kept_as_attributes(kind):
         "bias": True, "dim": 1, "kernel_size": 3, "padding": 1, "p": 0.25, "size": 3, "value": 2.0,
         "num_features": 4, "num_channels": 4, "num_groups": 2, "in_channels": 4, "out_channels": 4,
         "in_features": 4, "out_features": 4, "output_size": 2, "unflattened_size": (2, 2),
-        "threshold": 0.5,
+        "threshold": 0.5, "normalized_shape": 4, "downscale_factor": 2,
     }  # fmt: skip
     if kind is runtime.FoldedConv:
         weight = nn.Parameter(torch.ones(2, 1, 1, 1))

@@ -51,6 +51,9 @@ def _index(input: Any, index: Any) -> Read | None:
     if not isinstance(input, Operand):
         return None
     entries = list(index) if isinstance(index, tuple) else [index]
+    if None in entries:  # axes of length 1 and nothing else
+        plain = (None, Ellipsis, slice(None))
+        return (Reshape("index"), (input,)) if all(e in plain for e in entries) else None
     if Ellipsis in [entry for entry in entries if not isinstance(entry, Operand)]:
         where = entries.index(Ellipsis)
         missing = len(input.shape) - len(entries) + 1

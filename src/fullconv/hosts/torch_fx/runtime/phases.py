@@ -29,7 +29,8 @@ def rephased(x: Tensor, before: Sequence[int], after: Sequence[int]) -> Tensor:
                 y = F.pad(y, [0, 0] * (y.ndim - 1 - cells) + [0, missing])
             y = torch.unflatten(y, cells, (-1, by)).movedim(cells + 1, axis).flatten(axis, axis + 1)
         elif becomes < was:
-            y = y.movedim(axis, cells).flatten(cells - 1, cells).unsqueeze(axis)
+            y = torch.unflatten(y, axis, (was // becomes, becomes))
+            y = y.movedim(axis, cells + 1).flatten(cells, cells + 1)
     return y.flatten(0, dims)
 
 

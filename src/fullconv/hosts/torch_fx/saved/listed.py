@@ -24,6 +24,7 @@ from fullconv.hosts.torch_fx.writers import WRITERS
 _HOMES: dict[str, ModuleType] = {
     "fullconv": runtime,
     "torch": torch,
+    "torch.linalg": torch.linalg,
     "torch.nn.functional": F,
     "operator": operator,
 }
