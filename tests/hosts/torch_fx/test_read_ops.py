@@ -119,7 +119,10 @@ def test_the_last_piece_by_a_negative_number():
 )
 def test_shapes(use, expected):
     found = op(use, op=nn.PixelUnshuffle(2))
-    assert isinstance(found, Unknown) if expected is None else found == expected
+    if expected is None or isinstance(expected, Unknown):
+        assert isinstance(found, Unknown)
+    else:
+        assert found == expected
 
 
 LAST = {
@@ -197,7 +200,7 @@ def test_reductions_and_resizes(use, expected):
     found = op(lambda m, x: use(x))
     if isinstance(expected, Unknown):
         assert isinstance(found, Unknown)
-        assert found.name.endswith(expected.name.rpartition(".")[2])
+        assert expected.name.rpartition(".")[2] in found.name
     else:
         assert found == expected
 

@@ -186,9 +186,9 @@ BY_HAND = (
 BLOCKS = Blocks(square(2, 2), (3,), (0, 1, 2))
 
 
-def test_pixel_unshuffle_stays_as_it_is():
+def test_pixel_unshuffle_takes_the_blocks_that_are_whole():
     made = plan((6, 10), UNSHUFFLED, (Reduce("average", (2, 3)), (12,)))
-    assert "n1" not in made.edits
+    assert made.edits["n1"] == BLOCKS
     assert (made.stride, made.receptive_field) == ((2, 2), (6, 10))
 
 
