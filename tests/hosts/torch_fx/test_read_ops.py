@@ -200,7 +200,7 @@ def test_reductions_and_resizes(use, expected):
     found = op(lambda m, x: use(x))
     if isinstance(expected, Unknown):
         assert isinstance(found, Unknown)
-        assert expected.name.rpartition(".")[2] in found.name
+        assert expected.name.rpartition(".")[2].removeprefix("linalg_") in found.name
     else:
         assert found == expected
 
