@@ -71,6 +71,7 @@ def every_edit() -> list[Plan]:
         ragged,
         dilated,
         gates(),
+        gated(),
         attention(),
         parts(),
         finer("dilate"),
@@ -91,6 +92,17 @@ def gates(context: str = "window") -> Plan:
         (Reduce("norm", (2, 3)), (3,)),
     )
     return make_plan(blueprint((12, 12), *steps), context=context)
+
+
+def gated() -> Plan:
+    """A context op over a map whose phases lie in the batch."""
+    steps = (
+        (Pool("max", square(2, 2)), (3, 6, 6)),
+        (Reduce("average", (2, 3), True), (3, 1, 1)),
+        (Combine("mul"), (3, 6, 6), ["n1", "n2"]),
+        (Reduce("max", (2, 3)), (3,)),
+    )
+    return make_plan(blueprint((12, 12), *steps), stride=1, method="fragments")
 
 
 def attention() -> Plan:
@@ -244,6 +256,7 @@ def test_the_words_of_an_edit():
     words = {type(s.edit).__name__: s.becomes for one in every_edit() for s in one.steps}
     assert words == {
         "AlongChannels": "the same, along the channels of every cell",
+        "Together": "average over the 6×6 box around every cell, with the 2×2 phases put together",
         "Attend": "weighted mean over the 4×4 box of every window",
         "Bypass": "(nothing)",
         "ConvAlongChannels": "the same, along the channels of every cell",

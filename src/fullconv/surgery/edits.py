@@ -324,6 +324,23 @@ class Phases(Edit):
         return f"{was}; {times(self.before)} to {times(self.after)} phases"
 
 
+@dataclass(frozen=True, slots=True)
+class Together(Edit):
+    """An edit that needs the whole map: phases leave the batch before it, and go back after it.
+
+    The map has `(image + slack) // stride` cells along each axis; what was added to make all phases
+    equally long is cut off.
+    """
+
+    edit: Edit
+    phases: tuple[int, ...]
+    stride: tuple[int, ...]
+    slack: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.edit}, with the {times(self.phases)} phases put together"
+
+
 def bare(edit: Edit | None) -> Edit | None:
     """An edit without the move of phases around it."""
     return edit.edit if isinstance(edit, Phases) else edit

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fullconv.errors import RefusedError
-from fullconv.surgery.edits import Phases
+from fullconv.surgery.edits import Attend, NormContext, Phases, PoolContext, Together
 from fullconv.surgery.rules import Outcome
 from fullconv.surgery.values import Map, Value
 
@@ -34,6 +34,17 @@ def in_phases(outcome: Outcome, inputs: tuple[Value, ...], *, ends: bool) -> Out
     if not maps or not isinstance(value, Map):
         return outcome
     before = phases_of(maps[0])
+    if isinstance(outcome.edit, PoolContext | NormContext | Attend) and max(before) > 1:
+        axes = maps[0].axes
+        edit = Together(
+            outcome.edit,
+            before,
+            tuple(axis.stride for axis in axes),
+            tuple(axis.slack for axis in axes),
+        )
+        if phases_of(value) != before:
+            return replace(outcome, edit=Phases(edit, before, phases_of(value)))
+        return replace(outcome, edit=edit)
     after = (1,) * len(before) if ends else phases_of(value)
     if before == after:
         return outcome

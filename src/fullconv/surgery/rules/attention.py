@@ -28,7 +28,7 @@ def attend(op: MatMul, node: Node, inputs: tuple[Value, ...], setting: Setting) 
     if any((a.stride, a.dilation, a.slack) != (b.stride, b.dilation, b.slack) for a, b in pairs):
         refuse(node, "weighs a map with weights of another grid.", why=ATTENTION)
     kernel = tuple(axis.size for axis in x.axes)
-    spread = tuple(setting.spread(axis) for axis in x.axes)
+    spread = tuple(axis.dilation for axis in x.axes)
     left = [x.group(i) if soft[0] == 1 else () for i in range(1, len(maps[0].layout))]
     last = x.group(len(x.layout)) if soft[0] == 0 else ()
     layout = tuple(tuple(n for n in group if n == CHANNEL) for group in (*left, last))

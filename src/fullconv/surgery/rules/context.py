@@ -29,7 +29,7 @@ def survey(
         axis = x.axes[label - 1]
         kernel[label - 1] = axis.size
         axes[label - 1] = replace(axis.surveyed(local=setting.local), size=1, context=axis.size)
-    spread = tuple(setting.spread(axis) for axis in x.axes)
+    spread = tuple(axis.dilation for axis in x.axes)
     edit = PoolContext(kind, tuple(kernel), spread, setting.local, labels)
     value = replace(x, axes=tuple(axes), layout=layout)
     return Outcome(value, edit, LOCAL if setting.local else WHOLE, context=f"{kind} over the map")
@@ -55,7 +55,7 @@ def _normed(name: str, groups: int, x: Map, setting: Setting) -> Outcome:
         edit = NormContext(groups, (1,) * len(x.axes), (1,) * len(x.axes), True)
         return Outcome(x, edit, "every cell has its own mean and variance")
     kernel = tuple(1 if single else axis.size for axis, single in zip(x.axes, alone, strict=True))
-    spread = tuple(setting.spread(axis) for axis in x.axes)
+    spread = tuple(axis.dilation for axis in x.axes)
     axes = tuple(axis.surveyed(local=setting.local) for axis in x.axes)
     edit = NormContext(groups, kernel, spread, setting.local)
     why = LOCAL if setting.local else WHOLE

@@ -68,7 +68,7 @@ def _meet(node: Node, maps: list[Map], setting: Setting) -> _Meeting:
             spared |= {
                 (place, label)
                 for place, axis in enumerate(axes)
-                if axis.context and setting.spread(axis) == 1
+                if axis.context and axis.dilation == 1
             }
         axis = fold(Axis.joined, [*bodies, *(axis for axis in kept if axis.context)])
         collapsed = any(axis.collapsed for axis in bodies)

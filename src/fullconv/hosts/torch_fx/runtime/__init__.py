@@ -23,7 +23,7 @@ from fullconv.hosts.torch_fx.runtime.linear import (
     linear_weight,
     per_channel,
 )
-from fullconv.hosts.torch_fx.runtime.phases import pad_phases, repeated, rephased
+from fullconv.hosts.torch_fx.runtime.phases import pad_phases, repeated, rephased, together
 from fullconv.hosts.torch_fx.runtime.pools import (
     AVERAGE_POOL,
     MAX_POOL,
@@ -54,6 +54,7 @@ CALLS = (
     shuffle_channels,
     softmax_part,
     space_to_depth,
+    together,
     vectors,
     whole_windows,
 )
@@ -90,6 +91,7 @@ __all__ = [
     "shuffle_channels",
     "softmax_part",
     "space_to_depth",
+    "together",
     "vectors",
     "whole_windows",
 ]

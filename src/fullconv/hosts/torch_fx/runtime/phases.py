@@ -34,6 +34,24 @@ def rephased(x: Tensor, before: Sequence[int], after: Sequence[int]) -> Tensor:
     return y.flatten(0, dims)
 
 
+def together(
+    x: Tensor,
+    image: Tensor,
+    phases: Sequence[int],
+    stride: Sequence[int],
+    slack: Sequence[int],
+) -> Tensor:
+    """The phases of a map in their places, without the cells that were added to fill them up.
+
+    `(prod(phases) * N, C, *cells)` to `(N, C, *cells)`: `(image + slack) // stride` cells per axis.
+    """
+    y = rephased(x, phases, (1,) * len(phases))
+    for axis, (step, more) in enumerate(zip(stride, slack, strict=True), 2):
+        cells = (image.shape[axis] + more) // step
+        y = y.narrow(axis, 0, min(cells, y.shape[axis]))
+    return y
+
+
 def pad_phases(
     x: Tensor,
     amounts: Sequence[Sequence[int]],

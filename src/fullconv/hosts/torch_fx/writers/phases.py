@@ -9,13 +9,16 @@ from torch import fx
 
 from fullconv.hosts.torch_fx import runtime
 from fullconv.hosts.torch_fx.work import Work
-from fullconv.surgery.edits import Bypass, Edit, Phases
+from fullconv.surgery.edits import Bypass, Edit, Phases, Together
 
 
 def write(
     work: Work, node: fx.Node, edit: Edit, inner: Callable[[Work, fx.Node, Any], None]
 ) -> bool:
-    """Carry out a `Phases`: the edit it wraps, then the move. False for any other edit."""
+    """Carry out a `Phases` or `Together` with the edit it wraps. False for any other edit."""
+    if isinstance(edit, Together):
+        _together(work, node, edit, inner)
+        return True
     if not isinstance(edit, Phases):
         return False
     if node.op == "output":
@@ -37,3 +40,23 @@ def write(
     inner(work, node, edit.edit)
     work.after(work.nodes[name], runtime.rephased, edit.before, edit.after)
     return True
+
+
+def _together(
+    work: Work, node: fx.Node, edit: Together, inner: Callable[[Work, fx.Node, Any], None]
+) -> None:
+    image = next(n for n in work.graph.nodes if n.op == "placeholder")
+    name = work.before[node]
+    apart = dict(work.nodes)
+    for source in dict.fromkeys(work.blueprint.by_name[name].inputs):
+        if not apart[source].meta.get("of_image", True):
+            continue
+        with work.graph.inserting_before(node):
+            work.nodes[source] = work.graph.call_function(
+                runtime.together, (apart[source], image, edit.phases, edit.stride, edit.slack)
+            )
+    inner(work, node, edit.edit)
+    for source in work.blueprint.by_name[name].inputs:
+        work.nodes[source] = apart[source]
+    ones = (1,) * len(edit.phases)
+    work.after(work.nodes[name], runtime.rephased, ones, edit.phases)
