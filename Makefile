@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test nightly lint zoo bench-sliding bundled clean
+.PHONY: demo test nightly lint zoo bench-sliding bench-strides bundled clean
 
 demo: $(VENV)/.demo
 	@echo "== the demo: convert, prove, map, compare (pictures go to fullconv-demo/)"
@@ -33,6 +33,9 @@ zoo: $(VENV)/.test
 
 bench-sliding: $(VENV)/.test
 	@$(BIN)/python benchmarks/sliding.py
+
+bench-strides: $(VENV)/.test
+	@$(BIN)/python benchmarks/strides.py
 
 bundled: $(VENV)/.demo
 	@$(BIN)/python training/train_textures.py

@@ -1,6 +1,7 @@
 """Fixtures for every test."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,19 @@ def data() -> Path:
 def repeatable():
     """The same weights in every run, whichever tests run."""
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def tables() -> Iterator[None]:
+    """Whatever a test adds to fullconv's tables is gone after it."""
+    from fullconv.api import extend
+
+    held = (
+        extend.FUNCTIONS, extend.MODULES, extend.RULES, extend.LOOKS_AROUND, extend.WRITERS,
+        extend.TYPES,
+    )  # fmt: skip
+    before: list[dict] = [dict(table) for table in held]
+    yield
+    for table, entries in zip(held, before, strict=True):
+        table.clear()
+        table.update(entries)

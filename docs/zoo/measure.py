@@ -95,13 +95,15 @@ def compare(model: nn.Module, window: tuple[int, ...], *, halved: bool = True) -
 def compare_finer(
     model: nn.Module, plan: Plan, image: Tensor, scores: Tensor
 ) -> float | str | None:
-    """How a map at half the stride, read at every other cell, differs from the native `scores`.
+    """How a map at half the stride along one axis differs, every other cell, from the native one.
 
     None where only the native stride can be had; the reason where this one is refused.
     """
-    steps = [next((d for d in range(2, s + 1) if s % d == 0), 1) for s in plan.native_stride]
-    if max(steps) == 1:
+    own = plan.native_stride[0]
+    first = next((d for d in range(2, own + 1) if own % d == 0), 1)
+    if first == 1:
         return None
+    steps = [first, *(1 for _ in plan.native_stride[1:])]  # one axis: late layers stay small
     stride = tuple(s // step for s, step in zip(plan.native_stride, steps, strict=True))
     try:
         finer = fullconv.convert(model, plan.window, stride=stride)

@@ -39,8 +39,8 @@ trained at, and measures in float64 whether the FCN computes the same:
 - **at the window**: one image of that size, FCN against classifier;
 - **head over body**: an image of two windows per axis; the FCN's map against the classifier's own
   head slid over the feature map of its own body;
-- **finer stride**: the map at half the stride (or the next divisor), read at every other cell,
-  against the map at the native stride; – where only the native one can be had.
+- **finer stride**: the map at half the stride (or the next divisor) along the first axis, read
+  at every other cell, against the map at the native stride; – where only the native one can be had.
 
 Differences are the largest ones, relative to the largest score; up to {tolerance:.0e} counts as
 equal, and what is above stands in **bold**. Weights are drawn so that nothing hides: layer scales

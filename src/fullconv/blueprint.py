@@ -199,6 +199,16 @@ class Concat(Op):
 
 
 @dataclass(frozen=True, slots=True)
+class MatMul(Op):
+    """A product over the last axis of the first and the last but one of the second tensor."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
 class Stack(Op):
     """Stacking along a new tensor axis."""
 
@@ -293,9 +303,13 @@ class Refused(Op):
 
 @dataclass(frozen=True, slots=True)
 class Unknown(Op):
-    """An op nobody has described; `name` is the host's own name for it."""
+    """An op nobody has described.
+
+    `name` is the host's own name for it, `line` the line of Python that would describe it.
+    """
 
     name: str
+    line: str = ""
 
     def __str__(self) -> str:
         return self.name

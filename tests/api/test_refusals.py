@@ -282,10 +282,11 @@ def test_all_unknown_ops_are_named_at_once():
 
 
 def test_an_unknown_module_of_pytorch_is_named():
-    model = nn.Sequential(unpadded_body(), nn.FractionalMaxPool2d(2, 3), nn.Flatten())
+    model = nn.Sequential(unpadded_body(), nn.PixelShuffle(1), nn.Flatten(), nn.Linear(180, 4))
     assert str(refusal(model)) == (
-        "1 (FractionalMaxPool2d): there is no rule for torch.nn.FractionalMaxPool2d.\nAn op is never guessed "
-        "to be harmless. CONTRIBUTING.md shows how to add a rule."
+        "1 (PixelShuffle): there is no rule for torch.nn.PixelShuffle.\nAn op is never guessed "
+        "to be harmless. docs/extending.md shows how to add a rule:\n"
+        "    fullconv.api.extend.elementwise(torch.nn.PixelShuffle)  # if it works on each number by itself"
     )
 
 

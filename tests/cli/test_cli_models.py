@@ -116,7 +116,7 @@ def refused(here):
     [
         ("position", "add in Net", "a position embedding?"),
         ("lstm", "lstm (LSTM)", "A recurrent layer reads positions as a sequence"),
-        ("mixing", "reshape in Net", "mixes channels and space"),
+        ("mixing", "mean in Net", "its cells seen in blocks of 7×1"),
         ("pixels", "Net", "depends on the pixel values"),
         ("noisy", "Net", "depends on the pixel values"),
         ("attention", "attention (MultiheadAttention)", "Attention mixes all positions"),

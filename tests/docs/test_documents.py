@@ -33,7 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_python_blocks_run_one_after_the_other(document: Path, folder: Path) -> None:
+def test_python_blocks_run_one_after_the_other(document: Path, folder: Path, tables: None) -> None:
     from fullconv.models.torchvision_import import import_torchvision
 
     import_torchvision()

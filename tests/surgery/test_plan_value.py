@@ -5,20 +5,31 @@ import json
 
 import pytest
 
-from blueprints import plan, square
+from blueprints import blueprint, plan, square
 from fullconv.blueprint import (
     AdaptivePool,
+    Combine,
     Concat,
     Convolution,
+    Enlarge,
+    GroupNorm,
     Linear,
+    MatMul,
+    Output,
+    Pad,
+    Permute,
     Pool,
+    Reduce,
     Reshape,
     Slice,
     Softmax,
+    Stack,
 )
 from fullconv.errors import InputError
-from fullconv.surgery.edits import Edit
+from fullconv.geometry import Sweep
+from fullconv.surgery.edits import Edit, Phases, ReduceChannels
 from fullconv.surgery.plan import Plan, Step
+from fullconv.surgery.planner import make_plan
 
 FULL = (0, None, 1)
 
@@ -43,8 +54,10 @@ def every_edit() -> list[Plan]:
         (Convolution(4, square(3, 2)), (4, 7, 7), ["n0"]),
         (Pool("max", square(2, 2)), (3, 7, 7), ["n0"]),
         (Concat(1), (7, 7, 7), ["n1", "n2"]),
-        (Slice((FULL, (1, 6, 1), FULL, FULL)), (5, 7, 7)),
-        (Pool("average", square(7, 7)), (5, 1, 1)),
+        (Pool("average", square(7, 7)), (7, 1, 1)),
+        (Slice((FULL, (1, 6, 1), FULL, FULL)), (5, 1, 1)),
+        (Reshape("flatten"), (5,)),
+        (Slice((FULL, (1, 4, 2))), (2,)),
     )
     dilated = plan(
         (12, 12),
@@ -53,7 +66,95 @@ def every_edit() -> list[Plan]:
         (Reshape("flatten"), (45,)),
         (Linear(45, 7), (7,)),
     )
-    return [small(), ragged, dilated]
+    return [
+        small(),
+        ragged,
+        dilated,
+        gates(),
+        attention(),
+        parts(),
+        finer("dilate"),
+        finer("fragments"),
+        *two(),
+    ]
+
+
+def gates(context: str = "window") -> Plan:
+    """Context ops: squeeze-excite with a convolution along the vector, and a group norm."""
+    steps = (
+        (GroupNorm("group norm", 3), (3, 12, 12)),
+        (Reduce("average", (2, 3)), (3,)),
+        (Reshape("unsqueeze"), (1, 3)),
+        (Convolution(1, (Sweep(3, 1, (1, 1)),)), (1, 3)),
+        (Reshape("view"), (3, 1, 1)),
+        (Combine("mul"), (3, 12, 12), ["n1", "n5"]),
+        (Reduce("norm", (2, 3)), (3,)),
+    )
+    return make_plan(blueprint((12, 12), *steps), context=context)
+
+
+def attention() -> Plan:
+    """A mean weighed by a softmax over the map."""
+    return plan(
+        (4, 4),
+        (Convolution(1, square(1)), (1, 4, 4), ["n0"]),
+        (Reshape("flatten"), (1, 16)),
+        (Softmax(2), (1, 16)),
+        (Permute((0, 2, 1)), (16, 1)),
+        (Reshape("flatten"), (3, 16), ["n0"]),
+        (MatMul("matmul"), (3, 1), ["n5", "n4"]),
+        (Reshape("flatten"), (3,)),
+    )
+
+
+def parts() -> Plan:
+    """Channels stacked, weighed, reduced and shuffled in parts; blocks; a repeated map."""
+    return plan(
+        (12, 12),
+        (Convolution(4, square(1)), (4, 12, 12), ["n0"]),
+        (Convolution(4, square(1)), (4, 12, 12), ["n0"]),
+        (Stack(1), (2, 4, 12, 12), ["n1", "n2"]),
+        (Softmax(1), (2, 4, 12, 12)),
+        (Reduce("sum", (1,)), (4, 12, 12)),
+        (Reshape("view"), (2, 2, 12, 12)),
+        (Permute((0, 2, 1, 3, 4)), (2, 2, 12, 12)),
+        (Reshape("view"), (4, 12, 12)),
+        (Reshape("view"), (4, 6, 2, 6, 2)),
+        (Permute((0, 1, 3, 5, 2, 4)), (4, 2, 2, 6, 6)),
+        (Reshape("view"), (16, 6, 6)),
+        (Enlarge("nearest"), (16, 12, 12)),
+        (Reduce("average", (2, 3)), (16,)),
+    )
+
+
+def finer(method: str) -> Plan:
+    """A stride given up, then padding and every third cell."""
+    third = (1, None, 3)
+    steps = (
+        (Pool("max", square(2, 2)), (3, 12, 12)),
+        (Pad(((0, 0), (0, 0), (1, 0), (0, 0))), (3, 13, 12)),
+        (Slice((FULL, FULL, third, third)), (3, 4, 4)),
+        (Reduce("average", (2, 3)), (3,)),
+    )
+    return make_plan(
+        blueprint((24, 24), *steps), stride=2 if method == "fragments" else 3, method=method
+    )
+
+
+def two() -> list[Plan]:
+    """Two answers, of strides 2 and 4: at the native stride and finer."""
+    steps = (
+        (Convolution(3, square(2, 2)), (3, 6, 6)),
+        (Reduce("average", (2, 3)), (3,)),
+        (Convolution(5, square(2, 2)), (5, 3, 3), ["n1"]),
+        (Reduce("max", (2, 3)), (5,)),
+    )
+    network = blueprint((12, 12), *steps)
+    end = dataclasses.replace(
+        network.nodes[-1], op=Output(("logits", "aux")), inputs=("n2", "n4"), shape=()
+    )
+    network = dataclasses.replace(network, nodes=(*network.nodes[:-1], end))
+    return [make_plan(network), make_plan(network, stride=(1, 4))]
 
 
 def test_there_and_back_through_json():
@@ -142,11 +243,62 @@ def test_the_words_of_an_edit():
     """Every edit says what a node becomes."""
     words = {type(s.edit).__name__: s.becomes for one in every_edit() for s in one.steps}
     assert words == {
-        "Bypass": "(nothing)",
-        "LinearToConv": "Conv 3×3, 5 → 7, dilation 3×3",
         "AlongChannels": "the same, along the channels of every cell",
+        "Attend": "weighted mean over the 4×4 box of every window",
+        "Bypass": "(nothing)",
+        "ConvAlongChannels": "the same, along the channels of every cell",
         "CropToCommon": "the same, on the cells all branches have",
-        "TakeChannels": "channels 1:6:1",
-        "SetPool": "average pool 3×3, stride 1×1",
-        "Resweep": "the same, stride 1×1, dilation 3×3",
+        "Enlarge": "every cell repeated 2×2 times",
+        "LinearToConv": "Conv 3×3, 5 → 7, dilation 3×3",
+        "NormContext": "the same, with mean and variance of the 12×12 box around every cell",
+        "Phases": "average pool 4×4, stride 1×1; 3×3 to 1×1 phases",
+        "PoolContext": "average over the 12×12 box around every cell",
+        "PoolWindow": "norm over 12×12, stride 1",
+        "ReduceChannels": "sum over part 0 of 2×4",
+        "Resweep": "the same, stride 1×2, dilation 2×1",
+        "SetPad": "the same for every phase, dilation 2×2",
+        "SetPool": "max pool 3×3, stride 1×1, dilation 4×1",
+        "ShuffleChannels": "channels as 2×2, in the order (1, 0)",
+        "SoftmaxParts": "softmax over part 0 of 2×4 channels",
+        "SpaceToDepth": "blocks of 2×2 to channels, stride 2×2",
+        "StackChannels": "concatenate along the channels",
+        "TakeCells": "every 3×3 cells",
+        "TakeChannels": "channels 1:4:2",
     }
+
+
+def test_the_words_of_what_sees_the_whole_image():
+    words = {type(s.edit).__name__: s.becomes for s in gates("image").steps}
+    assert words["PoolContext"] == "average over the whole map"
+    assert words["NormContext"] == "the same, over the whole map"
+    assert str(ReduceChannels("max", (3,), 0)) == "max over channels"
+    assert str(Phases(None, (2, 1), (1, 1))) == "the same; 2×1 to 1×1 phases"
+
+
+def facts(one: Plan) -> dict[str, str]:
+    return dict(one.summary())
+
+
+def test_facts_of_context_ops():
+    for context, sees in (("window", "the window around each cell"), ("image", "the whole image")):
+        one = gates(context)
+        assert facts(one)["context ops"] == f"2, first n1; they see {sees}"
+        assert f"2, first n1; they see {sees}" in str(one)
+        assert (one.context, one.exact_windows) == (context, False)
+    assert "context ops" not in facts(small())
+
+
+@pytest.mark.parametrize("method", ["dilate", "fragments"])
+def test_facts_of_a_finer_stride(method):
+    one = finer(method)
+    assert facts(one)["method"] == method
+    assert facts(one)["stride"].endswith(" px (native 6×6)")
+    assert "method" not in facts(small())
+
+
+def test_facts_of_several_answers():
+    native, finer_ = two()
+    assert facts(native)["answers"] == facts(finer_)["answers"] == "logits: 3, aux: 5"
+    assert [answer.step for answer in native.answers] == [(2, 2), (1, 1)]
+    assert [answer.step for answer in finer_.answers] == [(1, 2), (1, 1)]
+    assert "answers" not in facts(small())

@@ -8,7 +8,7 @@ the plan it knows only which nodes are context ops.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -31,10 +31,10 @@ class _Boxed:
 class Body(fx.Interpreter):
     """Runs a recorded graph on an image larger than the window it was recorded at.
 
-    The context ops named see boxes as large as their map was at the window.
+    The context ops, by name with their sizes, see boxes as large as their map was at the window.
     """
 
-    def __init__(self, module: fx.GraphModule, contexts: frozenset[str]) -> None:
+    def __init__(self, module: fx.GraphModule, contexts: Mapping[str, Box]) -> None:
         super().__init__(module)
         self._contexts = contexts
 
@@ -43,7 +43,9 @@ class Body(fx.Interpreter):
         inputs = [self.env[source] for source in n.all_input_nodes]
         boxed = next((value for value in inputs if isinstance(value, _Boxed)), None)
         if n.name in self._contexts:
-            return self._survey(n)
+            weighs = len(inputs) == 2 and all(isinstance(x, Tensor) for x in inputs)
+            weighs = weighs and "matmul" in str(getattr(n.target, "__name__", n.target))
+            return self._attend(n) if weighs else self._survey(n)
         if boxed is None:
             resized = self._resized(n)
             return super().run_node(n) if resized is None else resized
@@ -69,12 +71,7 @@ class Body(fx.Interpreter):
             factors = [new // old for new, old in zip(after[2:], before[2:], strict=True)]
             y: Tensor = torch.nn.functional.interpolate(x, scale_factor=[float(f) for f in factors])
             return y
-        known = [
-            (tuple(node.meta["value"].shape), tuple(value.shape))
-            for node, value in self.env.items()
-            if isinstance(value, Tensor) and isinstance(node.meta.get("value"), Tensor)
-        ]
-        return x.reshape(grown(tuple(before), tuple(x.shape), tuple(after), known))
+        return x.reshape(grown(tuple(before), tuple(x.shape), tuple(after), self._known()))
 
     def _whole_norm(self, n: fx.Node, op: Any) -> Tensor | None:
         """A layer norm over a map that has grown, which has no weights then."""
@@ -103,6 +100,35 @@ class Body(fx.Interpreter):
             return super().run_node(n)
         finally:
             self.env = env
+
+    def _attend(self, n: fx.Node) -> _Boxed:
+        """A product with softmax weights over the flattened map, on every box of it.
+
+        The weights sum to one over the whole map; those of a box are divided by their sum.
+        """
+        then = self._contexts[n.name]
+        left, right = (self.env[source] for source in n.all_input_nodes)
+        now = tuple(_like(then, left.shape[-1], self._known()) or then)
+        left = left.unflatten(-1, now)  # (..., *cells)
+        right = right.movedim(-2, -1).unflatten(-1, now)
+        sizes = tuple(zip(now, then, strict=True))
+        weights_left = left.shape[-1 - len(now)] == 1
+        found: dict[Box, Any] = {}
+        for box in product(*(range(cells - kernel + 1) for cells, kernel in sizes)):
+            spans = [slice(start, start + k) for start, (_, k) in zip(box, sizes, strict=True)]
+            a = left[(..., *spans)].flatten(-len(now))
+            b = right[(..., *spans)].flatten(-len(now)).movedim(-1, -2)
+            share = (a if weights_left else b).sum((-2, -1), keepdim=True)
+            found[box] = torch.matmul(a, b) / share
+        return _Boxed(found, sizes)
+
+    def _known(self) -> list[tuple[Box, Box]]:
+        """The shapes of all values so far: at the window, and now."""
+        return [
+            (tuple(node.meta["value"].shape), tuple(value.shape))
+            for node, value in self.env.items()
+            if isinstance(value, Tensor) and isinstance(node.meta.get("value"), Tensor)
+        ]
 
     def _survey(self, n: fx.Node) -> Any:
         """A context op on every box of its map."""
@@ -148,29 +174,30 @@ def grown(
 ) -> tuple[int, ...]:
     """The shape that a reshape of `before` to `after` gives to a map that grew to `now`.
 
-    Runs of axes that hold the same numbers before and after are looked at one by one. In each the
-    first axis takes the growth; where a run becomes several axes that another tensor had, as
-    (before, now) in `known`, they are as long as there.
+    Axes that a reshape leaves at the end stay as they are; runs before them that hold the same
+    numbers are looked at one by one. In each the first axis takes the growth; where a run becomes
+    several axes that another tensor had, as (before, now) in `known`, they are as long as there.
     """
+    same = 0
+    while same < min(len(before), len(after)) and before[-1 - same] == after[-1 - same]:
+        same += 1
+    kept = now[len(now) - same :]
+    before, after = before[: len(before) - same], after[: len(after) - same]
     shape: list[int] = []
     i = j = 0
     while i < len(before) or j < len(after):
         first, last = i, j
-        i, j = i + 1, j + 1
+        i, j = min(i + 1, len(before)), min(j + 1, len(after))
         while prod(before[first:i]) != prod(after[last:j]):
             if prod(before[first:i]) < prod(after[last:j]):
                 i += 1
             else:
                 j += 1
-        while i < len(before) and before[i] == 1:
-            i += 1
-        while j < len(after) and after[j] == 1 and (i >= len(before) or before[i] != 1):
-            j += 1
         size, sizes = prod(now[first:i]), list(after[last:j])
         if size != prod(sizes):
             sizes = _like(tuple(sizes), size, known) or [size // prod(sizes[1:]), *sizes[1:]]
         shape += sizes
-    return tuple(shape)
+    return (*shape, *kept)
 
 
 def _like(sizes: Box, product: int, known: Sequence[tuple[Box, Box]]) -> list[int] | None:

@@ -27,7 +27,7 @@ def head_over_body(reading: Reading, plan: Plan, image: Tensor) -> list[Tensor]:
     # As many images as in the trace: forward may have looked at their number.
     image = image.repeat(reading.blueprint.batch, *(1 for _ in image.shape[1:]))
     local = plan.contexts if plan.context == "window" else ()
-    body = Body(_body(reading.graph, plan, tree), frozenset(context.node for context in local))
+    body = Body(_body(reading.graph, plan, tree), {c.node: c.size for c in local})
     maps = body.run(image)
     head = _head(reading.graph, plan, tree)
     cells = []

@@ -11,16 +11,15 @@ from fullconv.cli.answers import say, show
 from fullconv.cli.interrupt import at_once
 from fullconv.cli.loading import (
     Numbers,
-    Size,
     as_path,
     describe,
     load_and_convert,
     load_fcn,
-    single,
     window_of,
 )
 from fullconv.cli.options import (
     MODEL_FORMS,
+    Asked,
     classes_option,
     distinct,
     json_option,
@@ -34,7 +33,7 @@ from fullconv.errors import FullconvError, UsageError
 @click.command(short_help="Show what would be changed.", epilog=MODEL_FORMS)
 @model_options
 @json_option
-def plan(model: str, weights: str | None, window: Size, stride: Size, as_json: bool) -> None:
+def plan(asked: Asked, as_json: bool) -> None:
     """Show the edits that make MODEL fully convolutional, without making them.
 
     A plan needs shapes only: no weights are loaded.
@@ -42,12 +41,12 @@ def plan(model: str, weights: str | None, window: Size, stride: Size, as_json: b
     from fullconv.api.convert import plan as make_plan
     from fullconv.models import load_model
 
-    classifier = load_model(model, weights=weights, architecture_only=True)
+    classifier = load_model(asked.model, weights=asked.weights, architecture_only=True)
     say(f"{classifier.form}: weights {classifier.weights}")
-    if weights is not None:
-        say(f"{weights}: not read, a plan needs shapes only")
-    made = make_plan(classifier.module, window_of(classifier, window), stride=single(stride))
-    show(str(made), {"model": model, **made.to_dict()}, as_json)
+    if asked.weights is not None:
+        say(f"{asked.weights}: not read, a plan needs shapes only")
+    made = make_plan(classifier.module, window_of(classifier, asked), **asked.options)
+    show(str(made), {"model": asked.model, **made.to_dict()}, as_json)
 
 
 @click.command(short_help="Prove that the FCN equals its classifier.", epilog=MODEL_FORMS)
@@ -65,10 +64,7 @@ def plan(model: str, weights: str | None, window: Size, stride: Size, as_json: b
 )
 @json_option
 def check(
-    model: str,
-    weights: str | None,
-    window: Size,
-    stride: Size,
+    asked: Asked,
     images: tuple[str, ...],
     mean: Numbers,
     std: Numbers,
@@ -85,7 +81,7 @@ def check(
     from fullconv.evaluate.heatmap import grid_of, prepared
     from fullconv.storage.images import read_image
 
-    classifier, fcn = load_and_convert(model, weights, window, stride)
+    classifier, fcn = load_and_convert(asked)
     describe(fcn, None, mean, std)
     read = [read_image(path, channels=fcn.plan.channels, max_pixels=max_pixels) for path in images]
     for image in read:
@@ -94,9 +90,9 @@ def check(
     say("comparing ...")
     with at_once():
         certificate = verify(classifier.module, fcn, pictures or None, cells=cells)
-    show(str(certificate), {"model": model, **certificate.to_dict()}, as_json)
+    show(str(certificate), {"model": asked.model, **certificate.to_dict()}, as_json)
     if not certificate.ok:
-        raise FullconvError("the FCN does not equal the classifier.", where=model)
+        raise FullconvError("the FCN does not equal the classifier.", where=asked.model)
 
 
 @click.command(short_help="Write the FCN to a file.", epilog=MODEL_FORMS)
@@ -119,10 +115,7 @@ def check(
 )
 @json_option
 def convert(
-    model: str,
-    weights: str | None,
-    window: Size,
-    stride: Size,
+    asked: Asked,
     output: str,
     classes: str | None,
     mean: Numbers,
@@ -142,9 +135,10 @@ def convert(
         raise UsageError(f"-o {output} must be a name that ends in .safetensors.")
     beside = Path(output).with_suffix(".json")
     distinct({"-o": Path(output), "beside -o": beside},
-             {"the weights": as_path(weights), "the class names": as_path(classes)})  # fmt: skip
+             {"the weights": as_path(asked.weights),
+              "the class names": as_path(classes)})  # fmt: skip
     check_target(output)
-    classifier, fcn = load_and_convert(model, weights, window, stride)
+    classifier, fcn = load_and_convert(asked)
     describe(fcn, classes, mean, std)
     certificate = None
     if checked:
@@ -154,7 +148,7 @@ def convert(
         if not certificate.ok:
             raise FullconvError(f"the FCN does not equal the classifier.\n{certificate}")
     paths = [str(path) for path in save(fcn, output)]
-    data: dict[str, Any] = {"model": model, "written": paths, "plan": fcn.plan.to_dict()}
+    data: dict[str, Any] = {"model": asked.model, "written": paths, "plan": fcn.plan.to_dict()}
     if certificate is not None:
         data["certificate"] = certificate.to_dict()
     show(f"{fcn.plan}\n{certificate or ''}\nwritten: {', '.join(paths)}", data, as_json)
@@ -190,10 +184,7 @@ def convert(
 @pixels_option
 @json_option
 def heatmap(
-    model: str,
-    weights: str | None,
-    window: Size,
-    stride: Size,
+    asked: Asked,
     image: str,
     target: str | None,
     output: str | None,
@@ -214,8 +205,9 @@ def heatmap(
 
     files = HeatmapFiles.named(image, output, map_path)
     files.check({"the image": Path(image), "the class names": as_path(classes),
-                 "the weights": as_path(weights), "the network": Path(model)})  # fmt: skip
-    fcn = load_fcn(model, weights, window, stride)
+                 "the weights": as_path(asked.weights),
+                 "the network": Path(asked.model)})  # fmt: skip
+    fcn = load_fcn(asked)
     describe(fcn, classes, mean, std)
     say(f"scoring {image} ...")
     with at_once():
@@ -231,7 +223,7 @@ def heatmap(
         f"written: {', '.join(written)}"
     )
     data = {
-        **made.geometry(), "model": model, "class": made.index, "name": made.name,
+        **made.geometry(), "model": asked.model, "class": made.index, "name": made.name,
         "peak": value, "peak_box": list(box), "written": written,
     }  # fmt: skip
     show(text, data, as_json)

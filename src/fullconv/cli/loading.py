@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fullconv.cli.answers import say
-from fullconv.cli.options import read_classes
+from fullconv.cli.options import Asked, read_classes, single
 from fullconv.errors import UsageError
 
 if TYPE_CHECKING:
     from fullconv.hosts.torch_fx.fcn import FCN
     from fullconv.models import Classifier
 
-Size = tuple[int, ...] | None
 Numbers = tuple[float, ...] | None
 
 SAVED = ".safetensors"
 
 
-def single(size: Size) -> int | tuple[int, ...] | None:
-    """One number for all axes as that number."""
-    return size[0] if size is not None and len(size) == 1 else size
-
-
-def window_of(classifier: Classifier, window: Size) -> int | tuple[int, ...]:
+def window_of(classifier: Classifier, asked: Asked) -> int | tuple[int, ...]:
     """The window asked for, or the one the model was built for."""
-    chosen = single(window or classifier.window)
+    chosen = single(asked.window or classifier.window)
     if chosen is None:
         raise UsageError(
             "the window is not known.",
@@ -38,17 +32,15 @@ def window_of(classifier: Classifier, window: Size) -> int | tuple[int, ...]:
     return chosen
 
 
-def load_and_convert(
-    model: str, weights: str | None, window: Size, stride: Size
-) -> tuple[Classifier, FCN]:
+def load_and_convert(asked: Asked) -> tuple[Classifier, FCN]:
     """The classifier and its FCN."""
     from fullconv.api.convert import convert
     from fullconv.hosts.torch_fx.fcn import About
     from fullconv.models import load_model
 
-    classifier = load_model(model, weights=weights)
+    classifier = load_model(asked.model, weights=asked.weights)
     say(f"{classifier.form}: weights {classifier.weights}")
-    fcn = convert(classifier.module, window_of(classifier, window), stride=single(stride))
+    fcn = convert(classifier.module, window_of(classifier, asked), **asked.options)
     names, count = classifier.classes, fcn.plan.outputs
     if names is not None and len(names) != count:
         say(f"{classifier.form}: its {len(names)} class names are left out, for {count} scores")
@@ -57,12 +49,13 @@ def load_and_convert(
     return classifier, fcn
 
 
-def load_fcn(model: str, weights: str | None, window: Size, stride: Size) -> FCN:
+def load_fcn(asked: Asked) -> FCN:
     """The FCN of a MODEL word, which may be a network that "fullconv convert" has written."""
+    model = asked.model
     if not model.endswith(SAVED):
-        return load_and_convert(model, weights, window, stride)[1]
-    given = {"--weights": weights, "--window": window, "--stride": stride}
-    unused = [name for name, value in given.items() if value is not None]
+        return load_and_convert(asked)[1]
+    given = asdict(asked)
+    unused = [f"--{name}" for name in given if name != "model" and given[name] is not None]
     if unused:
         raise UsageError(
             f"{' and '.join(unused)} cannot be given for a network that is converted already.",

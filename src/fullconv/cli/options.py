@@ -6,6 +6,8 @@ import json
 import math
 import os
 from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -66,16 +68,56 @@ def _together(*decorators: Decorator) -> Decorator:
     return decorate
 
 
-model_options = _together(
+@dataclass(frozen=True)
+class Asked:
+    """MODEL and how it is to be loaded and converted, as it was said."""
+
+    model: str
+    weights: str | None
+    window: tuple[int, ...] | None
+    stride: tuple[int, ...] | None
+    context: str | None
+    method: str | None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What `fullconv.convert` takes beside model and window; what was not said is left out."""
+        said = {"stride": single(self.stride), "context": self.context, "method": self.method}
+        return {name: value for name, value in said.items() if value is not None}
+
+
+def single(size: tuple[int, ...] | None) -> int | tuple[int, ...] | None:
+    """One number for all axes as that number."""
+    return size[0] if size is not None and len(size) == 1 else size
+
+
+def model_options(command: Command) -> Command:
+    """MODEL and how to load it; the command gets them as one `Asked`."""
+
+    @wraps(command)
+    def packed(**given: Any) -> Any:
+        asked = Asked(**{field.name: given.pop(field.name) for field in fields(Asked)})
+        return command(asked=asked, **given)
+
+    return _model_options(packed)
+
+
+_model_options = _together(
     click.argument("model"),
     click.option("--weights", metavar="FILE",
                  help="Its weights: safetensors, or a PyTorch checkpoint."),
     click.option("--window", type=Size(),
                  help="Input size it was built for, as 224 or 224x160 (height x width) "
                  "[the model's]."),
-    click.option("--stride", type=Size(), help="Distance between windows [the native one]."),
+    click.option("--stride", type=Size(),
+                 help="Distance between windows: any divisor of the native one, which is the "
+                 "default."),
+    click.option("--context", type=click.Choice(["window", "image"]),
+                 help="What ops that look at the whole map (squeeze-excite) see in a larger image: "
+                 "the window around each cell [default], or all of it."),
+    click.option("--method", type=click.Choice(["dilate", "fragments"]),
+                 help="How a finer stride is reached; both give the same map [dilate]."),
 )  # fmt: skip
-"""MODEL and how to load it."""
 
 preparation_options = _together(
     click.option("--mean", type=Numbers(),

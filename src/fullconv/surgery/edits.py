@@ -248,6 +248,29 @@ class PoolContext(Edit):
 
 
 @dataclass(frozen=True, slots=True)
+class Attend(Edit):
+    """A product with softmax weights over the map: a weighted mean, with softmax and all.
+
+    Attributes:
+        weights: which of the two inputs holds the weights' logarithms.
+        kernel, dilation, local: as in `PoolContext`.
+        every: whether every cell has a mean (a context op), or every window (a head).
+    """
+
+    weights: int
+    kernel: tuple[int, ...]
+    dilation: tuple[int, ...]
+    local: bool
+    every: bool
+
+    def __str__(self) -> str:
+        if not self.local:
+            return "weighted mean over the whole map"
+        place = "around every cell" if self.every else "of every window"
+        return f"weighted mean over the {times(self.kernel)} box {place}"
+
+
+@dataclass(frozen=True, slots=True)
 class NormContext(Edit):
     """A norm over space: mean and variance as `PoolContext` takes them, in groups of channels."""
 
@@ -276,10 +299,10 @@ class Enlarge(Edit):
 class CropToCommon(Edit):
     """Inputs whose trailing cells may differ in number are cut to what all of them have.
 
-    `spared` are the places of inputs that are one cell for the whole image.
+    `spared` are the (input, axis) that are one cell for the whole image; axes count from 1.
     """
 
-    spared: tuple[int, ...] = ()
+    spared: tuple[tuple[int, int], ...] = ()
 
     def __str__(self) -> str:
         return "the same, on the cells all branches have"

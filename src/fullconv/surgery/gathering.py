@@ -33,12 +33,16 @@ def _in_head(value: Value, name: str, setting: Setting) -> bool:
 
 
 def _pads_no_more(blueprint: Blueprint, walk: Walk) -> set[str]:
-    """Names of the nodes from which on nothing pads: a head of each window would pad for itself."""
+    """Names of the nodes from which on nothing pads, nor looks at the whole map.
+
+    A head of each window would do that for itself.
+    """
     consumers = blueprint.consumers()
     quiet: set[str] = set()
     for node in reversed(blueprint.nodes):
         after = all(user.name in quiet for user in consumers[node.name])
-        if after and not walk.outcomes[node.name].pads:
+        outcome = walk.outcomes[node.name]
+        if after and not outcome.pads and not outcome.context:
             quiet.add(node.name)
     return quiet
 
@@ -117,10 +121,23 @@ def gather(
         padded=tuple(padded),
         cuts=parts,
         untouched=untouched,
+        overhang=_overhang(blueprint, walk),
         answers=_answers(blueprint, walk, stride),
         contexts=tuple(contexts),
         context="window" if setting.local else "image",
         method="fragments" if setting.fragments else "dilate",
+    )
+
+
+def _overhang(blueprint: Blueprint, walk: Walk) -> tuple[tuple[int, int], ...]:
+    """Px before and after the window that a cell of any answer sees."""
+    return tuple(
+        (max(0, *(-axis.start for axis in axes)), max(0, *(axis.end - window for axis in axes)))
+        for window, axes in zip(
+            blueprint.window,
+            zip(*(answer.axes for answer in walk.answers), strict=True),
+            strict=True,
+        )
     )
 
 

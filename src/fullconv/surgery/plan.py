@@ -89,6 +89,8 @@ class Plan:
         padded: the nodes that see something that is not image at the window's rim.
         cuts: where the body ends and the head begins.
         untouched: how many nodes stay as they are.
+        overhang: px before and after its window that a cell can see, per axis: what padding of the
+            classifier's layers is in the picture around it.
         answers: the score vectors the network returns, in order.
         contexts: the ops that look at the whole map.
         context: what those see in a larger image: the "window" around every cell, or the "image".
@@ -106,6 +108,7 @@ class Plan:
     padded: tuple[str, ...]
     cuts: tuple[Cut, ...]
     untouched: int
+    overhang: tuple[tuple[int, int], ...] = ()
     answers: tuple[Answer, ...] = ()
     contexts: tuple[Context, ...] = ()
     context: str = "window"
@@ -146,7 +149,7 @@ class Plan:
         """The inverse of `to_dict`. Raises ValueError for anything that is no plan."""
         if data.get("format") != FORMAT:
             raise ValueError(f"plan format {data.get('format')!r}, expected {FORMAT}")
-        plan = decode({key: value for key, value in data.items() if key != "format"}, _TYPES)
+        plan = decode({key: value for key, value in data.items() if key != "format"}, TYPES)
         if not isinstance(plan, cls):
             raise ValueError(f"expected a plan, got {type(plan).__name__}")
         return plan
@@ -182,7 +185,9 @@ class Plan:
         return f"{edits}\n{facts}"
 
 
-_TYPES: dict[str, type] = {
-    kind.__name__: kind
-    for kind in (Plan, Step, Cut, Answer, Context, Axis, Sweep, Pool, *Edit.__subclasses__())
+_EDITS = [kind for kind in Edit.__subclasses__() if kind.__module__ == Edit.__module__]
+
+TYPES: dict[str, type] = {
+    kind.__name__: kind for kind in (Plan, Step, Cut, Answer, Context, Axis, Sweep, Pool, *_EDITS)
 }
+"""What a plan may be made of, by the names in its serialised form."""

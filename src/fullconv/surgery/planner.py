@@ -12,6 +12,7 @@ from fullconv.blueprint import (
     Constant,
     Convolution,
     Input,
+    MatMul,
     Node,
     Output,
     Pool,
@@ -24,7 +25,16 @@ from fullconv.geometry import Axis, per_axis, times
 from fullconv.surgery.gathering import cuts, gather
 from fullconv.surgery.phases import in_phases
 from fullconv.surgery.plan import Plan
-from fullconv.surgery.rules import RULES, WAITS_FOR_BINS, WAITS_FOR_BLOCKS, Outcome, Setting
+from fullconv.surgery.rules import (
+    ATTENTION,
+    LOOKS_AROUND,
+    RULES,
+    WAITS_FOR_BINS,
+    WAITS_FOR_BLOCKS,
+    WAITS_FOR_SOFTMAX,
+    Outcome,
+    Setting,
+)
 from fullconv.surgery.values import Fixed, Map, Value
 
 METHODS = ("dilate", "fragments")
@@ -95,7 +105,7 @@ class Walk:
     values: dict[str, Value] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     refusals: list[RefusedError] = field(default_factory=list)
-    barred: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    barred: dict[Unknown | Refused, list[str]] = field(default_factory=dict)
     answers: tuple[Map, ...] = ()
 
 
@@ -118,9 +128,11 @@ def _pooled_for_context(blueprint: Blueprint, walk: Walk) -> frozenset[str]:
         while behind:
             pool = blueprint.by_name[behind.pop()]
             sources = [n for n in pool.inputs if isinstance(walk.values[n], Map)]
-            if all(_is_single(walk.values[source]) for source in sources):
+            if not any(
+                _is_larger(walk.values[source], walk.values[pool.name]) for source in sources
+            ):
                 behind += sources
-            elif isinstance(pool.op, AdaptivePool | Pool | Reduce):
+            elif isinstance(pool.op, AdaptivePool | MatMul | Pool | Reduce):
                 found.add(pool.name)
             else:
                 raise RefusedError(
@@ -134,8 +146,12 @@ def _pooled_for_context(blueprint: Blueprint, walk: Walk) -> frozenset[str]:
     return frozenset(found)
 
 
-def _is_single(value: Value) -> bool:
-    return isinstance(value, Map) and value.is_single
+def _is_larger(value: Value, pooled: Value) -> bool:
+    """Whether a map has, along some axis, more cells than what was made of it."""
+    return isinstance(value, Map) and (
+        not isinstance(pooled, Map)
+        or any(a.size > b.size for a, b in zip(value.axes, pooled.axes, strict=True))
+    )
 
 
 def _walk(blueprint: Blueprint, setting: Setting) -> Walk:
@@ -146,8 +162,7 @@ def _walk(blueprint: Blueprint, setting: Setting) -> Walk:
         if isinstance(node.op, Unknown | Refused) and not _is_fixed(node, walk):
             # Whether there is a rule does not depend on what came before, and a person wants to
             # hear of all missing rules at once.
-            why = node.op.why if isinstance(node.op, Refused) else ""
-            walk.barred.setdefault((node.op.name, why), []).append(node.where)
+            walk.barred.setdefault(node.op, []).append(node.where)
             continue
         if not known:
             continue  # something before it was refused
@@ -165,9 +180,9 @@ def _walk(blueprint: Blueprint, setting: Setting) -> Walk:
         if isinstance(node.op, Output):
             walk.answers = tuple(value for value in inputs if isinstance(value, Map))
     # What has no dense form at all comes first, then missing rules, then what came of the layout.
-    by_kind = sorted(walk.barred.items(), key=lambda entry: not entry[0][1])
-    barred = [_barred(name, why, places) for (name, why), places in by_kind]
-    refusals = [*barred, *walk.refusals]
+    by_kind = sorted(walk.barred.items(), key=lambda entry: isinstance(entry[0], Unknown))
+    barred = [_barred(op, places) for op, places in by_kind]
+    refusals = sorted([*barred, *walk.refusals], key=lambda refusal: refusal.why != ATTENTION)
     if refusals:
         raise RefusedError.merge(refusals)
     return walk
@@ -184,6 +199,14 @@ def _apply(node: Node, inputs: tuple[Value, ...], setting: Setting) -> Outcome:
         inputs and all(isinstance(value, Fixed) for value in inputs)
     ):
         return Outcome(Fixed(node.shape))
+    soft = [x for x in inputs if isinstance(x, Map) and x.soft]
+    if soft and type(node.op) not in WAITS_FOR_SOFTMAX:
+        raise RefusedError(
+            f"works on a {soft[0]} after a softmax over space.",
+            where=node.where,
+            why="Weights that sum to one over positions are attention; only a weighted mean of a "
+            "map has a rule.",
+        )
     blocked = [x for x in inputs if isinstance(x, Map) and x.blocks]
     if blocked and type(node.op) not in WAITS_FOR_BLOCKS:
         raise RefusedError(
@@ -200,6 +223,12 @@ def _apply(node: Node, inputs: tuple[Value, ...], setting: Setting) -> Outcome:
             why="Such bins can be folded only into a linear layer that follows directly.",
             hint="Choose a window whose map divides evenly into the bins.",
         )
+    if type(node.op) not in RULES:
+        raise UsageError(
+            f"is read as {type(node.op).__name__}, an op that has no rule.",
+            where=node.where,
+            hint=f"Add it with fullconv.api.extend.rule({type(node.op).__name__}, rule).",
+        )
     return RULES[type(node.op)](node.op, node, inputs, setting)
 
 
@@ -210,21 +239,22 @@ def _is_fixed(node: Node, walk: Walk) -> bool:
     )
 
 
-def _barred(name: str, why: str, places: list[str]) -> RefusedError:
+def _barred(op: Unknown | Refused, places: list[str]) -> RefusedError:
     """The refusal of all places of one op: without a rule, or known to have no dense form."""
     where = places[0] + (f" and {len(places) - 1} more" if len(places) > 1 else "")
-    if why:
+    if isinstance(op, Refused):
         return RefusedError(
-            f"{name} has no exact dense form.",
+            f"{op.name} has no exact dense form.",
             where=where,
-            why=why,
+            why=op.why,
             hint="fullconv converts convolutional classifiers.",
         )
     return RefusedError(
-        f"there is no rule for {name}.",
+        f"there is no rule for {op.name}.",
         where=where,
         why="An op is never guessed to be harmless.",
-        hint="CONTRIBUTING.md shows how to add a rule.",
+        hint="docs/extending.md shows how to add a rule"
+        + (f":\n    {op.line}" if op.line else "."),
     )
 
 
@@ -252,6 +282,8 @@ def _last_looks(blueprint: Blueprint) -> frozenset[str]:
 
 def _looks(node: Node) -> bool:
     """Whether the node's kernel reaches beyond one cell."""
+    if type(node.op) in LOOKS_AROUND:
+        return True
     return isinstance(node.op, Convolution | Pool) and any(
         sweep.kernel > 1 or sweep.pads for sweep in node.op.sweeps
     )

@@ -38,6 +38,8 @@ class Map:
         blocks: per axis the length of the inner part where the classifier has split it into
             (cells, block), on the way to moving the block into the channels (space to depth); the
             block of axis `a` has the label `len(axes) + a`. Else empty.
+        soft: its numbers are to go through a softmax over all cells of the map: weights that wait
+            for the product with another map (attention pooling).
     """
 
     channels: int
@@ -46,6 +48,7 @@ class Map:
     bins: tuple[Bins, ...] = ()
     parts: tuple[int, ...] = ()
     blocks: tuple[int, ...] = ()
+    soft: bool = False
 
     @classmethod
     def plain(cls, channels: int, axes: tuple[Axis, ...]) -> Map:
@@ -72,11 +75,6 @@ class Map:
     def is_collapsed(self) -> bool:
         """Whether its cells stand for whole windows along every axis."""
         return all(axis.collapsed or (axis.size == 1 and not axis.context) for axis in self.axes)
-
-    @property
-    def is_single(self) -> bool:
-        """Whether the classifier has one cell only."""
-        return all(axis.size == 1 for axis in self.axes)
 
     @property
     def is_context(self) -> bool:

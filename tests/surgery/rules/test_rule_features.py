@@ -146,7 +146,7 @@ def test_softmax(name):
         (
             [(Softmax(2), (3, 6, 10))],
             "n1: softmax over space, along axis 2 of a 3×6×10 map.\nWeights that sum to one over "
-            "the positions of the map are attention: every window would need its own.",
+            "positions are attention: every window would need its own.",
         ),
         (
             [FLATTEN, (Softmax(1, "log-softmax"), (180,))],

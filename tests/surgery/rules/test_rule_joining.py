@@ -4,7 +4,6 @@ import pytest
 
 from blueprints import blueprint, edits, plan, square
 from fullconv.blueprint import (
-    AdaptivePool,
     Combine,
     Concat,
     Constant,
@@ -13,6 +12,7 @@ from fullconv.blueprint import (
     Pool,
     Reduce,
     Reshape,
+    Stack,
 )
 from fullconv.errors import RefusedError
 from fullconv.surgery.edits import AlongChannels, CropToCommon
@@ -125,13 +125,6 @@ def test_one_channel_meets_several():
     ("steps", "message"),
     [
         (
-            [(AdaptivePool("average", (1, 1)), (3, 1, 1), ["n0"]),
-             (Combine("mul"), (3, 8, 8), ["n0", "n1"])],
-            "n2: joins a map with values pooled over the whole map (3×8×8 map and vector of 3): a "
-            "context op, such as squeeze-excite.\nEvery window would need its own pooled values, so "
-            "there is no exact dense form. Convert a network without context ops.",
-        ),
-        (
             [(Convolution(3, square(3, 1)), (3, 6, 6), ["n0"]),
              (Convolution(3, square(3, 2, 3)), (3, 6, 6), ["n0"]),
              (ADD, (3, 6, 6), ["n1", "n2"])],
@@ -192,3 +185,24 @@ def test_channels_that_do_not_match():
     steps = ((Convolution(2, square(1)), (2, 8, 8), ["n0"]), (ADD, (3, 8, 8), ["n0", "n1"]))
     with pytest.raises(RefusedError, match="n2: joins 3×8×8 map and 2×8×8 map"):
         plan((8, 8), *steps)
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        ([(Stack(0), (3, 8, 8), ["n0", "n0"])], "n1: stacks along the batch."),
+        ([(Stack(2), (3, 2, 8, 8), ["n0", "n0"])],
+         "n1: stacks 3×8×8 map, 3×8×8 map along axis 2.\nOnly stacking directly in front of the "
+         "channels has a rule. Use torch.cat along the channels."),
+        ([(Stack(4), (3, 8, 8, 2), ["n0", "n0"])], "n1: stacks 3×8×8 map, 3×8×8 map along axis 4."),
+        ([(Constant(), (3, 8, 8)), (Stack(1), (2, 3, 8, 8), ["n0", "n1"])],
+         "n2: stacks a map with a constant."),
+        ([(Convolution(3, square(3, 2, 1)), (3, 4, 4), ["n0"]), (Pool("max", square(2, 2)), (3, 4, 4), ["n0"]),
+          (Stack(1), (2, 3, 4, 4), ["n1", "n2"])],
+         "n3: stacks 3×4×4 map, 3×4×4 map, which differ in size."),
+    ],
+)  # fmt: skip
+def test_stacks_that_are_refused(steps, message):
+    with pytest.raises(RefusedError) as refusal:
+        make_plan(blueprint((8, 8), *steps))
+    assert str(refusal.value).startswith(message)

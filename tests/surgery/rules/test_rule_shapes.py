@@ -1,18 +1,15 @@
-"""Reshapes, permutations and indexing."""
-
-from itertools import combinations, permutations
-from math import prod
+"""Reshapes, permutations, space to depth and repeating."""
 
 import pytest
-import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from blueprints import blueprint, edits, plan, square
 from fullconv.blueprint import (
-    AdaptivePool,
     Blueprint,
+    Combine,
     Convolution,
+    Expand,
     Linear,
     Node,
     Output,
@@ -20,78 +17,17 @@ from fullconv.blueprint import (
     Pool,
     Reduce,
     Reshape,
-    Slice,
+    SpaceToDepth,
 )
 from fullconv.errors import RefusedError
-from fullconv.geometry import Axis, Sweep
-from fullconv.surgery.edits import Bypass, LinearToConv, TakeChannels
+from fullconv.geometry import Sweep
+from fullconv.surgery.edits import Bypass, LinearToConv, Phases
+from fullconv.surgery.edits import SpaceToDepth as Blocks
 from fullconv.surgery.planner import make_plan
 from fullconv.surgery.rules import shapes
-from fullconv.surgery.values import Map
 
 OPS = set(shapes.RULES)
 FULL = (0, None, 1)
-
-
-# --- the layout after a reshape ---
-
-
-def compositions(count: int) -> list[tuple[tuple[int, int], ...]]:
-    """All ways to cut `count` things in a row into groups."""
-    cuts = [c for n in range(count) for c in combinations(range(1, count), n)]
-    return [tuple(zip((0, *c), (*c, count), strict=True)) for c in cuts]
-
-
-def laid_out(x: Map) -> torch.Tensor:
-    """A tensor of different numbers as the classifier lays it out."""
-    lengths = [x.length(label) for label in range(len(x.axes) + 1)]
-    plain = torch.arange(prod(lengths)).reshape(lengths)
-    labels = [label for group in x.layout for label in group]
-    missing = [label for label in range(len(lengths)) if label not in labels]
-    return plain.permute(*labels, *missing).reshape(x.shape)
-
-
-@st.composite
-def maps(draw) -> Map:
-    """Maps of one to three axes, in any order, some axes flattened together."""
-    dims = draw(st.integers(1, 3))
-    lengths = draw(st.lists(st.integers(1, 4), min_size=dims + 1, max_size=dims + 1))
-    order = draw(st.sampled_from(list(permutations(range(dims + 1)))))
-    cut = draw(st.sampled_from(compositions(dims + 1)))
-    layout = tuple(tuple(order[a:b]) for a, b in cut)
-    return Map(lengths[0], tuple(Axis(n) for n in lengths[1:]), layout)
-
-
-@given(maps(), st.data())
-def test_regrouping(x, data):
-    """Found where whole axes can be told apart in the new shape, and only there."""
-    numbers = laid_out(x)
-    shape, rest = [], prod(x.shape)
-    for _ in range(data.draw(st.integers(0, 4))):
-        shape.append(data.draw(st.sampled_from([n for n in range(1, rest + 1) if rest % n == 0])))
-        rest //= shape[-1]
-    shape += [rest] if rest > 1 else []
-    new = shapes.regroup(x, tuple(shape))
-    labels = [label for group in x.layout for label in group if x.length(label) > 1]
-    possible = {
-        tuple(prod(x.length(label) for label in labels[a:b]) for a, b in cut)
-        for cut in compositions(len(labels))
-    }
-    wanted = tuple(n for n in shape if n > 1)
-    if wanted not in (possible if labels else {()}):
-        assert new is None
-        return
-    assert new is not None
-    after = x.laid_out(new)
-    assert after.shape == tuple(shape)
-    assert torch.equal(laid_out(after), numbers.reshape(shape))
-    used = [label for group in new for label in group]
-    assert len(used) == len(set(used))
-
-
-def test_a_vector_becomes_an_ordinary_map_again():
-    vector = Map(10, (Axis(1, collapsed=True),) * 2, ((0,),))
-    assert shapes.regroup(vector, (10, 1, 1)) == ((0,), (1,), (2,))
 
 
 # --- reshape ---
@@ -110,16 +46,24 @@ def test_reshapes_only_rename(shape, order):
     assert list(made.values())[-1] == LinearToConv(3, 4, (6, 10), (1, 1), (0, 1, 2))
 
 
-@pytest.mark.parametrize("shape", [(6, 30), (60, 3), (90, 2), (10, 6, 3), (2, 90)])
+@pytest.mark.parametrize("shape", [(60, 3), (10, 6, 3), (2, 90), (4, 45)])
 def test_reshapes_that_mix(shape):
     with pytest.raises(RefusedError) as refusal:
         plan((6, 10), (Reshape("view"), shape))
     text = "×".join(map(str, shape))
     assert str(refusal.value) == (
-        f"n1: view turns 3×6×10 into {text}, which splits or mixes channels and space.\nThe result "
-        "has no place in the image. Flatten all of (C, *space) at once, or leave channels and space "
-        "apart."
+        f"n1: view turns 3×6×10 into {text}, which mixes channels and space.\nThe result has no "
+        "place in the image. Flatten all of (C, *space) at once, or leave channels and space apart."
     )
+
+
+@pytest.mark.parametrize(("shape", "blocks"), [((6, 30), "3×1"), ((90, 2), "1×2")])
+def test_blocks_of_cells_must_become_channels(shape, blocks):
+    """An axis may be split in two, on the way to depth; nothing else reads it so."""
+    with pytest.raises(RefusedError) as refusal:
+        plan((6, 10), (Reshape("view"), shape), (Linear(shape[1], 4), (shape[0], 4)))
+    assert f"its cells seen in blocks of {blocks}.\nOnly moving the blocks" in str(refusal.value)
+    assert str(refusal.value).startswith("n2: works on a ")
 
 
 def with_shape(steps, shape: tuple[int, ...], problem: str = "") -> Blueprint:
@@ -231,77 +175,98 @@ def test_a_permutation_that_moves_the_batch():
         plan((6, 10), (Permute((1, 0, 2, 3)), (2, 6, 10)))
 
 
-# --- indexing ---
+# --- space to depth ---
 
-
-@pytest.mark.parametrize(
-    ("entry", "count"),
-    [((1, None, 1), 7), ((0, 3, 1), 3), ((0, None, 3), 3), ((2, 7, 2), 3), ((7, 8, 1), 1)],
+UNSHUFFLED = (SpaceToDepth(2), (12, 3, 5))
+BY_HAND = (
+    (Reshape("view"), (3, 3, 2, 5, 2)),
+    (Permute((0, 1, 3, 5, 2, 4)), (3, 2, 2, 3, 5)),
+    (Reshape("view"), (12, 3, 5)),
 )
-@pytest.mark.parametrize("flat", [True, False])
-def test_channels(entry, count, flat):
-    start, stop, step = entry
-    taken = TakeChannels(start, 8 if stop is None else stop, step)
-    steps = [(Convolution(8, square(3)), (8, 4, 8))]
-    if flat:
-        steps.append((Reduce("max", (2, 3)), (8,)))
-        steps.append((Slice((FULL, entry)), (count,)))
-        assert edits((6, 10), *steps)["n3"] == taken
-    else:
-        steps.append((Slice((FULL, entry, FULL, FULL)), (count, 4, 8)))
-        steps.append((Reduce("max", (2, 3)), (count,)))
-        made = plan((6, 10), *steps)
-        assert made.edits["n2"] == taken
-        assert "channels are axis 1 in every map" in str(made)
+BLOCKS = Blocks(square(2, 2), (3,), (0, 1, 2))
 
 
-def test_every_other_cell_is_a_stride():
-    steps = (
-        (Slice((FULL, FULL, (0, None, 2), (1, None, 2))), (3, 3, 5)),
-        (Reduce("average", (2, 3)), (3,)),
-    )
-    made = plan((6, 10), *steps)
-    assert (made.stride, made.padded) == ((2, 2), ())
-    assert list(made.edits) == ["n2"]
-    assert made.grid((9, 12)).shape == (2, 2)
+def test_pixel_unshuffle_stays_as_it_is():
+    made = plan((6, 10), UNSHUFFLED, (Reduce("average", (2, 3)), (12,)))
+    assert "n1" not in made.edits
+    assert (made.stride, made.receptive_field) == ((2, 2), (6, 10))
 
 
-def test_the_only_cell_there_is():
-    steps = (
-        (AdaptivePool("average", (1, 1)), (3, 1, 1)),
-        (Slice((FULL, FULL, (0, 1, 1), (0, 1, 1)), (2, 3)), (3,)),
-    )
-    assert edits((6, 10), *steps)["n2"] == Bypass()
+def test_space_to_depth_by_reshapes():
+    made = plan((6, 10), *BY_HAND, (Reduce("average", (2, 3)), (12,)))
+    assert made.edits["n1"] == made.edits["n2"] == Bypass()
+    assert made.edits["n3"] == BLOCKS
+    assert made.stride == (2, 2)
+
+
+def test_blocks_slower_than_channels():
+    """Swin's and focus layers' order: the place in the block first, then the channel."""
+    steps = (BY_HAND[0], (Permute((0, 3, 5, 1, 2, 4)), (2, 2, 3, 3, 5)), BY_HAND[2])
+    made = edits((6, 10), *steps, (Reduce("average", (2, 3)), (12,)))
+    assert made["n3"] == Blocks(square(2, 2), (3,), (1, 2, 0))
+
+
+@pytest.mark.parametrize("steps", [[UNSHUFFLED], BY_HAND])
+def test_blocks_at_a_finer_stride(steps):
+    network = blueprint((6, 10), *steps, (Reduce("average", (2, 3)), (12,)))
+    dilated = make_plan(network, stride=1).edits
+    assert dilated[f"n{len(steps)}"] == Blocks(square(2, 1), (3,), (0, 1, 2))
+    beside = make_plan(network, stride=1, method="fragments").edits
+    assert beside[f"n{len(steps)}"] == Phases(Blocks(square(2, 1), (3,), (0, 1, 2)), (1, 1), (2, 2))
+
+
+def test_blocks_do_not_step_over_phases():
+    steps = ((Pool("max", square(2, 2)), (3, 6, 6)), (SpaceToDepth(3), (27, 2, 2)))
+    network = blueprint((12, 12), *steps, (Reduce("average", (2, 3)), (27,)))
+    apart = make_plan(network, stride=3).edits
+    assert apart["n2"] == Blocks(square(3, 3, 0, 2), (3,), (0, 1, 2))
+    with pytest.raises(RefusedError, match="n2: would step over a part of the phases in the batch"):
+        make_plan(network, stride=3, method="fragments")
+
+
+# --- repeating what was pooled ---
 
 
 @pytest.mark.parametrize(
-    ("op", "shape", "message"),
+    ("steps", "message"),
     [
         (
-            Slice((FULL, FULL, (2, 3, 1), (0, 1, 1)), (2, 3)),
-            (3,),
-            "n1: takes single positions of a 3×6×10 map.\nA fixed position of the window has no "
-            "equivalent that slides. Pool over space instead.",
+            [(Reduce("average", (1,), True), (1, 6, 10)), (Expand("expand"), (3, 6, 10))],
+            "n2: repeats a 1×6×10 map as 3×6×10.\nOnly what was pooled from a map can be given back "
+            "to all its cells.",
         ),
         (
-            Slice((FULL, FULL, (0, 4, 1), FULL)),
-            (3, 4, 10),
-            "n1: takes single positions of a 3×6×10 map.\nA fixed position of the window has no "
-            "equivalent that slides. Pool over space instead.",
-        ),
-        (
-            Slice(((0, 1, 1), FULL, FULL, FULL), (0,)),
-            (3, 6, 10),
-            "n1: indexes the batch.\nImages must stay independent of each other.",
-        ),
-        (
-            Slice((FULL, (0, 2, 1), (0, None, 2), FULL)),
-            (2, 3, 10),
-            "n1: indexes channels and space at once.\nIndex them one after the other.",
+            [(Reduce("average", (2, 3)), (3,)), (Expand("expand"), (4, 3))],
+            "n2: repeats a vector of 3 as 2×4×3.\nIt adds an axis.",
         ),
     ],
 )
-def test_indexing_that_is_refused(op, shape, message):
+def test_repeating_that_is_refused(steps, message):
     with pytest.raises(RefusedError) as refusal:
-        plan((6, 10), (op, shape), (Pool("max", square(1)), shape))
-    assert str(refusal.value).startswith(message)
+        plan((6, 10), *steps)
+    assert str(refusal.value) == message
+
+
+def test_a_vector_is_given_back_to_its_map():
+    steps = (
+        (Reduce("average", (2, 3), True), (3, 1, 1)),
+        (Expand("expand_as"), (3, 6, 10), ["n1", "n0"]),
+        (Combine("sub"), (3, 6, 10), ["n0", "n2"]),
+        (Reduce("max", (2, 3)), (3,)),
+    )
+    made = plan((6, 10), *steps)
+    assert made.edits["n2"] == Bypass()
+    assert [c.node for c in made.contexts] == ["n1"]
+
+
+def test_a_vector_given_back_to_another_map():
+    """Its box is one of the map it was pooled from."""
+    steps = (
+        (Reduce("average", (2, 3), True), (3, 1, 1)),
+        (Convolution(3, square(3)), (3, 4, 8), ["n0"]),
+        (Expand("expand"), (3, 4, 8), ["n1"]),
+        (Combine("sub"), (3, 4, 8), ["n2", "n3"]),
+        (Reduce("max", (2, 3)), (3,)),
+    )
+    with pytest.raises(RefusedError, match="n3: repeats a vector of 3 as 3×4×8"):
+        plan((6, 10), *steps)

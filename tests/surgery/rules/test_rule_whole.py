@@ -6,11 +6,12 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blueprints import edits, plan, square
+from blueprints import blueprint, edits, plan, square
 from fullconv.blueprint import AdaptivePool, Convolution, Linear, Permute, Pool, Reduce, Reshape
 from fullconv.errors import RefusedError
 from fullconv.geometry import Sweep
-from fullconv.surgery.edits import Bypass, LinearToConv, SetPool
+from fullconv.surgery.edits import Bypass, LinearToConv, Phases, PoolWindow, SetPool
+from fullconv.surgery.planner import make_plan
 from fullconv.surgery.rules import whole
 
 OPS = set(whole.RULES)
@@ -85,6 +86,23 @@ def test_reductions_over_space(kind, axes, keepdim):
     assert [cut.node for cut in made.cuts] == ["n0"]
 
 
+@pytest.mark.parametrize("kind", ["sum", "norm", "min"])
+def test_reductions_that_are_no_usual_pool(kind):
+    steps = ((Pool("max", square(2, 2)), (3, 6, 6)), (Reduce(kind, (2, 3)), (3,)))
+    assert edits((12, 12), *steps)["n2"] == PoolWindow(kind, (6, 6), (1, 1))
+    network = blueprint((12, 12), *steps)
+    assert make_plan(network, stride=1).edits["n2"] == PoolWindow(kind, (6, 6), (2, 2))
+    beside = make_plan(network, stride=1, method="fragments").edits["n2"]
+    assert beside == Phases(PoolWindow(kind, (6, 6), (1, 1)), (2, 2), (1, 1))
+
+
+@pytest.mark.parametrize(("kind", "edit"), [("norm", PoolWindow), ("sum", Bypass), ("max", Bypass)])
+def test_reductions_of_the_only_cell(kind, edit):
+    """A norm is no identity: it takes the sign away."""
+    steps = ((Convolution(4, square(12)), (4, 1, 1)), (Reduce(kind, (2, 3)), (4,)))
+    assert type(edits((12, 12), *steps)["n2"]) is edit
+
+
 def test_reductions_follow_a_permutation():
     steps = (
         (Permute((0, 3, 1, 2)), (8, 3, 12)),  # W, C, H
@@ -110,14 +128,14 @@ def test_a_reduction_of_one_cell_does_nothing():
             "have no equivalent that slides. Choose a window whose map divides evenly.",
         ),
         (
-            [(Reduce("average", (1,)), (12, 12))],
-            "n1: takes the average over the channels of a 3×12×12 map.\nOnly reductions over space "
-            "have a rule.",
+            [(Reduce("average", (1, 2)), (12,))],
+            "n1: takes the average over channels and space of a 3×12×12 map at once.\nOnly "
+            "reductions over space, or over channels, have a rule. Reduce one after the other.",
         ),
         (
             [(Reshape("flatten"), (432,)), (Reduce("max", (1,)), ())],
-            "n2: takes the max over the channels of a 3×12×12 map.\nOnly reductions over space have "
-            "a rule.",
+            "n2: takes the max over channels and space of a 3×12×12 map at once.\nOnly reductions "
+            "over space, or over channels, have a rule. Reduce one after the other.",
         ),
         (
             [(Reduce("average", (0, 2)), (3, 12))],

@@ -31,6 +31,7 @@ from fullconv.blueprint import (
     Unknown,
 )
 from fullconv.geometry import Sweep
+from fullconv.surgery.rules import ATTENTION
 
 Shape = tuple[int, ...]
 ModuleReader = Callable[[Any, Shape], Op]
@@ -153,7 +154,6 @@ def _refused(why: str) -> ModuleReader:
     return lambda m, shape: Refused(type(m).__name__, why)
 
 
-ATTENTION = "Attention mixes all positions of the window, so there is no map to slide over."
 RECURRENT = (
     "A recurrent layer reads positions as a sequence and carries state from one to the next."
 )

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import fx, nn
 
-from fullconv.blueprint import Blueprint, Constant, Identity, Input, Node, Op, Output, Unknown
+from fullconv.blueprint import (
+    Blueprint,
+    Combine,
+    Constant,
+    Elementwise,
+    Identity,
+    Input,
+    Node,
+    Op,
+    Output,
+    Refused,
+    Unknown,
+)
 from fullconv.errors import RefusedError, UsageError
 from fullconv.geometry import per_axis
 from fullconv.hosts.torch_fx.functions import FUNCTIONS, NAMED, SPLITS, Operand, operands, piece
 from fullconv.hosts.torch_fx.modules import FOREIGN, MODULES, qualified
+from fullconv.hosts.torch_fx.naming import spelled
 from fullconv.hosts.torch_fx.recorded import BATCH
 from fullconv.hosts.torch_fx.tracing import Recorder
 
@@ -123,20 +136,36 @@ def _op(node: fx.Node, model: nn.Module) -> tuple[Op, tuple[Operand, ...]]:
     if node.op == "call_module":
         module = model.get_submodule(str(node.target))
         describe = MODULES.get(type(module)) or FOREIGN.get(qualified(type(module)))
-        name = f"torch.nn.{type(module).__name__}"
         if describe is None or not inputs:
-            return Unknown(name), inputs
-        return describe(module, inputs[0].shape), inputs[:1]
+            return _unknown(type(module)), inputs
+        found = describe(module, inputs[0].shape)
+        unknown = _unknown(type(module), " with several tensors", "module")
+        if isinstance(found, Unknown):
+            return replace(found, line=unknown.line), inputs
+        if len(inputs) == 1 or isinstance(found, Refused):
+            return found, inputs[:1]
+        return Combine(found.name) if isinstance(found, Elementwise) else unknown, inputs
     if node.target is operator.getitem and not inputs[0].shape:
         return _piece(node) or (Identity("one of several results"), inputs)
     reader = FUNCTIONS.get(node.target) or NAMED.get(_qualified(node.target))
-    found = None
-    if reader is not None:
-        try:
-            found = reader(*args, **kwargs)
-        except (TypeError, AttributeError, IndexError, ZeroDivisionError):
-            found = None  # called in a way the reader does not know
-    return found if found is not None else (Unknown(_name(node)), inputs)
+    if reader is None:
+        return _unknown(node.target), inputs
+    try:
+        read = reader(*args, **kwargs)
+    except (TypeError, AttributeError, IndexError, ZeroDivisionError):
+        read = None  # called in a way the reader does not know
+    return read or (_unknown(node.target, " with these arguments", "function"), inputs)
+
+
+def _unknown(target: Any, how: str = "", table: str = "") -> Unknown:
+    """An op without a rule, or whose reader in a `table` does not know how it is used."""
+    words = spelled(target)
+    name = f"Tensor.{target}" if isinstance(target, str) else words
+    if table:
+        line = f"{table}({words}, reader, replace=True)  # a reader that knows this use"
+    else:
+        line = f"elementwise({words})  # if it works on each number by itself"
+    return Unknown(name + how, f"fullconv.api.extend.{line}")
 
 
 def _splits(node: fx.Node) -> bool:
@@ -183,12 +212,3 @@ def _operand(node: fx.Node) -> Any:
     if isinstance(value, torch.Tensor):
         return Operand(node.name, tuple(value.shape))
     return value if isinstance(value, int) else Operand(node.name, ())
-
-
-def _name(node: fx.Node) -> str:
-    """The called function as people know it."""
-    if isinstance(node.target, str):
-        return f"Tensor.{node.target}"
-    module = getattr(node.target, "__module__", "") or ""
-    name = getattr(node.target, "__name__", str(node.target))
-    return f"{module}.{name}".lstrip(".").replace("torch._C._nn", "torch.nn.functional")

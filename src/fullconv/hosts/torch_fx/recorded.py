@@ -58,6 +58,9 @@ class Recorded(fx.Proxy):
     def __len__(self) -> Any:
         return self.value.shape[0]
 
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self.tracer.create_proxy("call_function", operator.setitem, (self, index, value), {})
+
     def __iter__(self) -> Iterator[Any]:
         return (operator.getitem(self, index) for index in range(len(self)))
 

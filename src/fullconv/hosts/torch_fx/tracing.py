@@ -24,7 +24,8 @@ from torch._subclasses.fake_tensor import (
 
 from fullconv.errors import FullconvError, RefusedError
 from fullconv.geometry import times
-from fullconv.hosts.torch_fx.modules import FOREIGN, qualified
+from fullconv.hosts.torch_fx.modules import FOREIGN, MODULES, qualified
+from fullconv.hosts.torch_fx.naming import spelled
 from fullconv.hosts.torch_fx.recorded import BATCH, Recorded, tensors_seen
 
 RESHAPES = ("view", "reshape")
@@ -69,8 +70,11 @@ class Recorder(fx.Tracer):
         return Recorded(node, self)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Modules of `torch.nn` are recorded whole, nearly all others through their `forward`."""
-        if qualified(type(m)) in FOREIGN:
+        """Modules that have a reader, and those of `torch.nn`, are recorded whole.
+
+        All others are recorded through their `forward`.
+        """
+        if type(m) in MODULES or qualified(type(m)) in FOREIGN:
             return True
         return type(m).__module__.startswith("torch.nn.modules") and not isinstance(
             m, nn.Sequential
@@ -81,7 +85,12 @@ class Recorder(fx.Tracer):
         if self._evaluating:
             return m.forward(*args, **kwargs)
         # The `forward` given would run the user's hooks, on fake tensors.
-        return super().call_module(m, m.forward, args, kwargs)
+        try:
+            return super().call_module(m, m.forward, args, kwargs)
+        except Exception as error:
+            if not hasattr(error, "module"):
+                error.module = m  # type: ignore[attr-defined]
+            raise
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: Any) -> Any:
         """Parameters and buffers are recorded when `forward` reads them."""
@@ -238,16 +247,20 @@ class Recorder(fx.Tracer):
     def _untraceable(self, error: Exception) -> RefusedError:
         """Why `forward` could not be recorded."""
         root = type(self.root).__name__
-        path = self.scope.module_path
-        scope = f"{path} ({self.scope.module_type.__name__})" if path else root
-        where = getattr(error, "where", scope)
+        module = getattr(error, "module", self.root)
+        path = next((name for name, m in self.root.named_modules() if m is module), "")
+        where = getattr(error, "where", f"{path} ({type(module).__name__})" if path else root)
+        line = f"fullconv.api.extend.elementwise({spelled(type(module))})"
+        # A layer of somebody's own can be described as a whole.
+        own = path and not isinstance(module, tuple(MODULES)) and not any(module.children())
+        whole = f"\n    {line}  # if it works on each number by itself" if own else ""
         if isinstance(error, _PIXEL_DEPENDENT) or "data-dependent" in str(error).lower():
             return RefusedError(
                 "what it computes depends on the pixel values (an `if`, a loop or an index "
                 "chosen by the image).",
                 where=where,
                 why="Such a network cannot be traced: every window could take another path.",
-                hint="Move the decision out of forward.",
+                hint="Move the decision out of forward" + (f", or:{whole}" if whole else "."),
             )
         said = str(error).strip().splitlines()
         return RefusedError(
@@ -256,7 +269,8 @@ class Recorder(fx.Tracer):
             where=where,
             why=f"It stopped with {type(error).__name__}: "
             f"{said[0].rstrip('.') if said else 'no message'}.",
-            hint="Check the window, or pass example= with an input it accepts.",
+            hint="Check the window, or pass example= with an input it accepts."
+            + (f" docs/extending.md describes a module untraced:{whole}" if whole else ""),
         )
 
 

@@ -50,6 +50,13 @@ class Work:
         """The module a node calls, if any."""
         return self.tree.get_submodule(str(node.target)) if node.op == "call_module" else None
 
+    def is_of_torch(self, node: fx.Node) -> bool:
+        """Whether a node calls what PyTorch brings, not what somebody has added."""
+        module = self.module(node)
+        called = node.target if module is None else type(module)
+        home = getattr(called, "__module__", None) or ""
+        return isinstance(called, str) or home.partition(".")[0] in ("torch", "_operator")
+
     def alike(self, node: fx.Node) -> bool:
         """Whether every use of the node's module gets the same edit."""
         return len({self.edits.get(name) for name in self.uses[str(node.target)]}) == 1

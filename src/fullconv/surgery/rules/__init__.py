@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from fullconv.blueprint import Elementwise, Identity, Linear, Permute, Reshape
+from fullconv.blueprint import Elementwise, Identity, Linear, MatMul, Permute, Reshape
 from fullconv.surgery.rules import (
+    attention,
     context,
     enlarging,
     features,
@@ -14,6 +15,7 @@ from fullconv.surgery.rules import (
     taking,
     whole,
 )
+from fullconv.surgery.rules.attention import ATTENTION
 from fullconv.surgery.rules.rule import Outcome, Rule, Setting
 
 
@@ -32,6 +34,7 @@ RULES = merge(
     sweeping.RULES,
     whole.RULES,
     context.RULES,
+    attention.RULES,
     shapes.RULES,
     taking.RULES,
     enlarging.RULES,
@@ -40,10 +43,26 @@ RULES = merge(
     pointwise.RULES,
 )
 
+LOOKS_AROUND: dict[type, bool] = {}
+"""Ops that look at neighbouring cells; of convolutions and pools their sweeps say whether."""
+
 WAITS_FOR_BINS: frozenset[type] = frozenset({Linear, Reshape, Permute, Identity})
 """Ops that may see a map whose overlapping bins have not been averaged yet."""
 
 WAITS_FOR_BLOCKS: frozenset[type] = frozenset({Elementwise, Reshape, Permute, Identity})
 """Ops that may see a map whose cells are in blocks that have not become channels yet."""
 
-__all__ = ["RULES", "WAITS_FOR_BINS", "WAITS_FOR_BLOCKS", "Outcome", "Rule", "Setting"]
+WAITS_FOR_SOFTMAX: frozenset[type] = frozenset({MatMul, Reshape, Permute, Identity})
+"""Ops that may see weights whose softmax over the map has not been taken yet."""
+
+__all__ = [
+    "ATTENTION",
+    "LOOKS_AROUND",
+    "RULES",
+    "WAITS_FOR_BINS",
+    "WAITS_FOR_BLOCKS",
+    "WAITS_FOR_SOFTMAX",
+    "Outcome",
+    "Rule",
+    "Setting",
+]

@@ -23,19 +23,20 @@ def enlarge(op: Enlarge, node: Node, inputs: tuple[Value, ...], setting: Setting
         )
     factors = tuple(want // have for want, have in zip(wanted, sizes, strict=True))
     for axis, factor in zip(x.axes, factors, strict=True):
-        if factor > 1 and (axis.collapsed or axis.context or axis.stride % factor):
-            refuse(
-                node,
-                f"enlarges a {x} whose cells are {axis.stride} px apart by {factor}.",
-                why="In the FCN the neighbours of a cell belong to other windows.",
-            )
-        if factor > 1 and axis.dilation > 1:
+        if factor > 1 and axis.dilation > 1 and setting.stride is not None:
             refuse(
                 node,
                 f"repeats every cell {factor} times, of a map that is read at a finer stride.",
                 why="What a cell becomes depends on where its window begins: windows "
                 f"{axis.stride} px apart do not share it.",
-                hint=f"Pass a stride that is a multiple of {axis.stride * axis.dilation}.",
+                hint=f"Pass a stride that is a multiple of {axis.stride * axis.dilation}, or none.",
+            )
+        apart = axis.collapsed or axis.context or axis.dilation > 1
+        if factor > 1 and (apart or axis.stride % factor):
+            refuse(
+                node,
+                f"enlarges a {x} whose cells are {axis.stride} px apart by {factor}.",
+                why="In the FCN the neighbours of a cell belong to other windows.",
             )
     axes = tuple(axis.enlarged(factor) for axis, factor in zip(x.axes, factors, strict=True))
     edit = edits.Enlarge(factors)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fullconv.blueprint import Linear, Node, PerChannel, Softmax
 from fullconv.geometry import Sweep, times
-from fullconv.surgery.edits import AlongChannels, LinearToConv, SoftmaxParts
+from fullconv.surgery.edits import AlongChannels, Bypass, LinearToConv, SoftmaxParts
 from fullconv.surgery.rules.rule import Outcome, Rule, Setting, only_map, refuse
 from fullconv.surgery.rules.shapes import refuse_sizes
 from fullconv.surgery.values import CHANNEL, Map, Value
@@ -92,12 +94,15 @@ def softmax(op: Softmax, node: Node, inputs: tuple[Value, ...], setting: Setting
     if len(group) == 1 and group[0] <= CHANNEL and x.parts:
         edit = SoftmaxParts(op.name, x.parts, -group[0])
         return Outcome(x, edit, "the parts of a map's channels are one axis")
+    space = {label for label in range(1, len(x.axes) + 1) if x.length(label) > 1}
+    if op.name == "softmax" and x.channels == 1 and x.is_whole and set(group) - {CHANNEL} == space:
+        return Outcome(replace(x, soft=True), Bypass(), "it is taken with the sum it weighs")
     if group != (CHANNEL,):
         refuse(
             node,
             f"{op.name} over space, along axis {op.axis} of a {x}.",
-            why="Weights that sum to one over the positions of the map are attention: every window "
-            "would need its own.",
+            why="Weights that sum to one over positions are attention: every window would need its "
+            "own.",
         )
     if x.is_plain:
         return Outcome(x)

@@ -15,12 +15,12 @@ from fullconv.surgery.values import CHANNEL, Fixed, Group, Map, Value
 @dataclass(frozen=True, slots=True)
 class _Meeting:
     """How branches meet: their common axes; whether they may differ in trailing cells; which were
-    pooled from the map they meet, and which are one cell for the whole image."""
+    pooled from the map they meet, and which (input, axis) are one cell for the whole image."""
 
     axes: tuple[Axis, ...]
     ragged: bool
     meets: tuple[int, ...]
-    spared: tuple[int, ...]
+    spared: tuple[tuple[int, int], ...]
 
     @property
     def crop(self) -> CropToCommon | None:
@@ -41,8 +41,8 @@ def _meet(node: Node, maps: list[Map], setting: Setting) -> _Meeting:
     joined: list[Axis] = []
     ragged = False
     meets: set[int] = set()
-    spared: set[int] = set()
-    for axes in zip(*(x.axes for x in maps), strict=True):
+    spared: set[tuple[int, int]] = set()
+    for label, axes in enumerate(zip(*(x.axes for x in maps), strict=True), 1):
         size = max(axis.size for axis in axes)
         spread = [a for a in axes if a.size == size and not a.collapsed and not a.context]
         kept = list(axes)
@@ -66,7 +66,7 @@ def _meet(node: Node, maps: list[Map], setting: Setting) -> _Meeting:
         ragged = ragged or (len(kept) > 1 and any(axis.loose for axis in kept))
         if bodies and not setting.local:
             spared |= {
-                place
+                (place, label)
                 for place, axis in enumerate(axes)
                 if axis.context and setting.spread(axis) == 1
             }

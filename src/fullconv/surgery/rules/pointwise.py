@@ -23,6 +23,13 @@ def output(op: Output, node: Node, inputs: tuple[Value, ...], setting: Setting) 
     """Every answer must be one score vector for the window."""
     for place, x in enumerate(inputs):
         where = "the network's output" + (f" {op.names[place]}" if len(inputs) > 1 else "")
+        if isinstance(x, Map) and x.is_context:
+            raise RefusedError(
+                "is computed from a vector that is pooled for the cells of a map as well.",
+                where=where,
+                why="In the FCN such a vector belongs to one cell, and scores to a whole window.",
+                hint="Pool the map once more for the scores.",
+            )
         if not isinstance(x, Map) or not x.is_collapsed or x.bins or not x.is_whole:
             raise RefusedError(
                 f"is a {x}, not one score vector for the window.",

@@ -113,3 +113,13 @@ def plain_map(node: Node, value: Value) -> Map:
         why="Where its cells lie in the image is no longer known.",
         hint="Keep feature maps as (N, C, *space) up to here.",
     )
+
+
+def check_fragments(node: Node, setting: Setting, axis: Axis, keep: int) -> None:
+    """Phases in the batch cannot be partly kept; strides with several prime factors may ask so."""
+    if setting.fragments and axis.dilation > 1 and keep > 1:
+        refuse(
+            node,
+            "would step over a part of the phases in the batch.",
+            hint='Pass method="dilate".',
+        )

@@ -10,7 +10,15 @@ from fullconv.blueprint import SpaceToDepth as PixelUnshuffle
 from fullconv.geometry import Sweep, times
 from fullconv.surgery.edits import Bypass, ShuffleChannels, SpaceToDepth
 from fullconv.surgery.rules.regroup import regroup
-from fullconv.surgery.rules.rule import Outcome, Rule, Setting, only_map, plain_map, refuse
+from fullconv.surgery.rules.rule import (
+    Outcome,
+    Rule,
+    Setting,
+    check_fragments,
+    only_map,
+    plain_map,
+    refuse,
+)
 from fullconv.surgery.values import CHANNEL, Map, Value
 
 
@@ -55,6 +63,7 @@ def _blocks(node: Node, x: Map, setting: Setting) -> Outcome:
     for index, (axis, block) in enumerate(zip(x.axes, x.blocks, strict=True)):
         sweep = Sweep(block, block)
         keep = setting.keep(index, axis, sweep)
+        check_fragments(node, setting, axis, keep)
         axes.append(axis.swept(sweep, keep=keep))
         sweeps.append(setting.inner(axis, sweep, keep))
     order = tuple(label if label <= CHANNEL else label - dims for label in home)

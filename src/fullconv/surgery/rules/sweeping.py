@@ -9,7 +9,15 @@ from fullconv.blueprint import Convolution, Node, Pad, Pool
 from fullconv.geometry import Axis, Sweep
 from fullconv.surgery.edits import ConvAlongChannels, Edit, Resweep, SetPad, SetPool
 from fullconv.surgery.rules.context import survey
-from fullconv.surgery.rules.rule import Outcome, Rule, Setting, only_map, plain_map, refuse
+from fullconv.surgery.rules.rule import (
+    Outcome,
+    Rule,
+    Setting,
+    check_fragments,
+    only_map,
+    plain_map,
+    refuse,
+)
 from fullconv.surgery.values import CHANNEL, Map, Value
 
 SMALL_KERNEL = 3
@@ -50,16 +58,6 @@ def _check_binned(node: Node, x: Map, sweeps: tuple[Sweep, ...]) -> None:
             )
 
 
-def _check_fragments(node: Node, setting: Setting, axis: Axis, keep: int) -> None:
-    """Phases in the batch cannot be partly kept; strides with several prime factors may ask so."""
-    if setting.fragments and axis.dilation > 1 and keep > 1:
-        refuse(
-            node,
-            "would step over a part of the phases in the batch.",
-            hint='Pass method="dilate".',
-        )
-
-
 def _sees_outside(x: Map, sweeps: tuple[Sweep, ...]) -> bool:
     """Whether the layer reaches beyond the map: by padding, or by hanging over its end."""
     return any(
@@ -84,7 +82,7 @@ def convolution(
         large = sweep.stride == 1 or sweep.kernel > SMALL_KERNEL
         collapse = head and large and _covers(sweep, axis)
         keep = 1 if collapse else setting.keep(index, axis, sweep)
-        _check_fragments(node, setting, axis, keep)
+        check_fragments(node, setting, axis, keep)
         if op.padding_mode != "zeros" and sweep.pads and setting.spread(axis) > 1:
             refuse(
                 node,
@@ -155,7 +153,7 @@ def pool(op: Pool, node: Node, inputs: tuple[Value, ...], setting: Setting) -> O
             sweeps.append(setting.inner(axis, sweep, 1))
             continue
         keep = setting.keep(index, axis, sweep)
-        _check_fragments(node, setting, axis, keep)
+        check_fragments(node, setting, axis, keep)
         axes.append(axis.swept(sweep, keep=keep))
         sweeps.append(setting.inner(axis, sweep, keep))
     edit: Edit | None = None

@@ -9,7 +9,14 @@ from fullconv.blueprint import Node, Slice
 from fullconv.geometry import Sweep
 from fullconv.surgery.edits import Bypass, TakeCells, TakeChannels
 from fullconv.surgery.rules.channels import without_part
-from fullconv.surgery.rules.rule import Outcome, Rule, Setting, only_map, refuse
+from fullconv.surgery.rules.rule import (
+    Outcome,
+    Rule,
+    Setting,
+    check_fragments,
+    only_map,
+    refuse,
+)
 from fullconv.surgery.values import CHANNEL, Map, Value
 
 FULL = (0, None, 1)
@@ -85,6 +92,7 @@ def _cells(op: Slice, node: Node, x: Map, setting: Setting) -> Outcome:
     for index, (axis, (start, _, step)) in enumerate(zip(x.axes, op.ranges[2:], strict=True)):
         sweep = Sweep(1, step, (-start, 0))
         keep = setting.keep(index, axis, sweep)
+        check_fragments(node, setting, axis, keep)
         if (axis.collapsed or axis.context) and (start, step) != (0, 1):
             refuse(node, "takes every n-th cell of a map that is one cell at the window.")
         axes.append(axis.swept(sweep, keep=keep))

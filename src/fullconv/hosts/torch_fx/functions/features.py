@@ -8,9 +8,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from fullconv.blueprint import FeatureNorm, GroupNorm, Linear, PerChannel, Softmax
+from fullconv.blueprint import FeatureNorm, GroupNorm, Linear, MatMul, PerChannel, Softmax
 from fullconv.hosts.torch_fx.functions.operand import Operand, Read, Reader, operands, refused
-from fullconv.hosts.torch_fx.modules import ATTENTION, softmax_axis
+from fullconv.hosts.torch_fx.modules import softmax_axis
+from fullconv.surgery.rules import ATTENTION
 
 
 def _prelu(input: Operand, weight: Operand) -> Read:
@@ -109,6 +110,11 @@ def _instance_norm(
     return GroupNorm("instance norm", input.shape[1]), operands((input, weight, bias))
 
 
+def _matmul(input: Operand, mat2: Any = None, other: Any = None) -> Read:
+    second = other if mat2 is None else mat2
+    return MatMul("matmul"), operands((input, second))
+
+
 FUNCTIONS: dict[Any, Reader] = {
     **dict.fromkeys((F.prelu, torch.prelu), _prelu),
     F.local_response_norm: _response_norm,
@@ -124,5 +130,5 @@ FUNCTIONS: dict[Any, Reader] = {
     **dict.fromkeys((F.log_softmax, torch.log_softmax, "log_softmax"), _softmax("log-softmax")),
     F.scaled_dot_product_attention: refused("scaled_dot_product_attention", ATTENTION),
     **dict.fromkeys((torch.matmul, torch.bmm, operator.matmul, "matmul", "bmm", "__matmul__"),
-                    refused("matmul", ATTENTION)),
+                    _matmul),
 }  # fmt: skip

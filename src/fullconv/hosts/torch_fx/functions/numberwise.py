@@ -13,8 +13,8 @@ from fullconv.hosts.torch_fx.functions.operand import Operand, Read, Reader, ope
 from fullconv.hosts.torch_fx.modules import RANDOM
 
 
-def _numberwise(name: str) -> Reader:
-    """One tensor: elementwise. Several: combined."""
+def numberwise(name: str) -> Reader:
+    """A reader of functions of each number by itself; of several tensors, number by number."""
 
     def read(*args: Any, **kwargs: Any) -> Read:
         inputs = operands((args, kwargs))
@@ -69,7 +69,7 @@ _NOTHING = ("contiguous", "detach", "clone")
 def _table() -> dict[Any, Reader]:
     table: dict[Any, Reader] = {}
     for name in _NUMBERWISE:
-        reader = _numberwise(name.strip("_"))
+        reader = numberwise(name.strip("_"))
         for home in (torch, F, operator):
             if hasattr(home, name):
                 table[getattr(home, name)] = reader

@@ -2,14 +2,16 @@
 
 from fullconv.hosts.torch_fx.runtime.channels import (
     conv_channels,
+    from_vectors,
     layer_norm,
     reduce_part,
     rms_norm,
     shuffle_channels,
     softmax_part,
     space_to_depth,
+    vectors,
 )
-from fullconv.hosts.torch_fx.runtime.context import norm_context, pool_context
+from fullconv.hosts.torch_fx.runtime.context import attend, norm_context, pool_context
 from fullconv.hosts.torch_fx.runtime.depth import StochasticDepth
 from fullconv.hosts.torch_fx.runtime.frame import check_image, common, whole_windows
 from fullconv.hosts.torch_fx.runtime.linear import (
@@ -31,11 +33,13 @@ from fullconv.hosts.torch_fx.runtime.pools import (
 )
 
 CALLS = (
+    attend,
     average_pool,
     box,
     check_image,
     common,
     conv_channels,
+    from_vectors,
     layer_norm,
     linear_as_conv,
     max_pool,
@@ -50,6 +54,7 @@ CALLS = (
     shuffle_channels,
     softmax_part,
     space_to_depth,
+    vectors,
     whole_windows,
 )
 """Every function that an FCN's graph may call here."""
@@ -61,6 +66,7 @@ __all__ = [
     "MAX_POOL",
     "FoldedConv",
     "StochasticDepth",
+    "attend",
     "average_pool",
     "box",
     "check_image",
@@ -68,6 +74,7 @@ __all__ = [
     "conv_channels",
     "conv_weight",
     "folded",
+    "from_vectors",
     "layer_norm",
     "linear_as_conv",
     "linear_weight",
@@ -83,5 +90,6 @@ __all__ = [
     "shuffle_channels",
     "softmax_part",
     "space_to_depth",
+    "vectors",
     "whole_windows",
 ]

@@ -22,6 +22,18 @@ def rms_norm(x: Tensor, shape: Sequence[int], weight: Tensor | None, eps: float 
     return F.rms_norm(x.movedim(1, -1), list(shape), weight, eps).movedim(-1, 1)
 
 
+def vectors(x: Tensor, axis: int, dims: int) -> Tensor:
+    """The vectors of all cells as a batch, `(N * cells, C)`, C at `axis` of `dims` axes."""
+    shape = [-1, *(x.shape[1] if place == axis else 1 for place in range(1, dims))]
+    return x.movedim(1, -1).reshape(shape)
+
+
+def from_vectors(y: Tensor, x: Tensor) -> Tensor:
+    """The inverse of `vectors`, for the cells of `x`."""
+    cells = x.shape[2:]
+    return y.reshape(x.shape[0], *cells, -1).movedim(-1, 1)  # (N, C, *cells)
+
+
 def conv_channels(
     x: Tensor,
     weight: Tensor,

@@ -72,6 +72,30 @@ def _whole(x: Tensor, kind: str, axes: Sequence[int]) -> Tensor:
     return x.amax(dims, keepdim=True) if kind == "max" else x.amin(dims, keepdim=True)
 
 
+def attend(
+    x: Tensor,
+    weights: Tensor,
+    kernel: Sequence[int],
+    dilation: Sequence[int],
+    local: bool,
+    every: bool,
+) -> Tensor:
+    """The mean of a map weighted by a softmax over its cells, for `every` cell or window.
+
+    `x` is `(N, C, *cells)`, `weights` `(N, 1, *cells)` before the softmax.
+    """
+    # In double precision boxes whose weights are all far below the largest still count.
+    raised = weights.double()
+    share = (raised - raised.amax(tuple(range(2, x.ndim)), keepdim=True)).exp()
+
+    def total(y: Tensor) -> Tensor:
+        if not every:
+            return box(y, "sum", kernel, dilation)
+        return pool_context(y, "sum", kernel, dilation, local, range(1, x.ndim - 1))
+
+    return (total(x * share) / total(share)).to(x.dtype)
+
+
 def norm_context(
     x: Tensor,
     weight: Tensor | None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor
 
@@ -51,8 +50,16 @@ def whole_windows(
     return scores
 
 
-def common(maps: Sequence[Tensor]) -> list[Tensor]:
-    """Maps cut to the cells that all of them have; surplus cells are trailing ones."""
-    cells = [min(sizes) for sizes in zip(*(x.shape[2:] for x in maps), strict=True)]
-    spans: list[Any] = [slice(count) for count in cells]
-    return [x[(..., *spans)] for x in maps]
+def common(maps: Sequence[Tensor], spared: Sequence[Sequence[int]] = ()) -> list[Tensor]:
+    """Maps cut to the cells that all of them have; surplus cells are trailing ones.
+
+    `spared` are (map, axis), axes from 1, that are one cell for the whole image: they stay.
+    """
+    one = {(place, axis) for place, axis in spared}
+    cut = list(maps)
+    for axis in range(1, maps[0].ndim - 1):
+        free = [place for place in range(len(maps)) if (place, axis) not in one]
+        cells = min(maps[place].shape[axis + 1] for place in free)
+        for place in free:
+            cut[place] = cut[place].narrow(axis + 1, 0, cells)
+    return cut

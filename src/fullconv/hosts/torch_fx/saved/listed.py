@@ -19,6 +19,7 @@ from fullconv.errors import RefusedError
 from fullconv.hosts.torch_fx import runtime
 from fullconv.hosts.torch_fx.functions import FUNCTIONS
 from fullconv.hosts.torch_fx.modules import MODULES
+from fullconv.hosts.torch_fx.writers import WRITERS
 
 _HOMES: dict[str, ModuleType] = {
     "fullconv": runtime,
@@ -101,6 +102,10 @@ KINDS: dict[str, type[nn.Module]] = {
     if issubclass(kind, nn.Module) and not issubclass(kind, _REFUSED)
 }
 """Every module a saved network may hold."""
+
+
+EDITS = frozenset(WRITERS)
+"""Every edit the plan of a saved network may hold, phases around one aside."""
 
 
 def settings_of(kind: type[nn.Module]) -> tuple[str, ...]:

@@ -16,8 +16,10 @@ from torch import Tensor, fx, nn
 from fullconv.errors import FullconvError, RefusedError
 from fullconv.hosts.torch_fx import runtime
 from fullconv.hosts.torch_fx.fcn import FCN, tensors_of
+from fullconv.hosts.torch_fx.naming import spelled
 from fullconv.hosts.torch_fx.saved.arguments import decode, dtype_of, encode
 from fullconv.hosts.torch_fx.saved.listed import (
+    EDITS,
     FUNCTION_BY_NAME,
     KINDS,
     METHODS,
@@ -27,8 +29,14 @@ from fullconv.hosts.torch_fx.saved.listed import (
     word,
 )
 from fullconv.hosts.torch_fx.saved.tensors import Entry, checked, empty, pack, unpack
+from fullconv.surgery.edits import bare
 from fullconv.surgery.plan import Plan
 
+NO_CODE = "A file holds no code, and reading one runs nothing but what fullconv itself knows."
+INSTEAD = (
+    "Save fcn.state_dict() instead; to load it, convert the classifier again with the same "
+    "additions and call load_state_dict."
+)
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 
 
@@ -38,9 +46,10 @@ _HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 def to_program(fcn: FCN) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The graph, the modules it calls and the table of tensors, JSON-serialisable; the numbers.
 
-    Raises FullconvError for a network that holds code: hooks, or functions that are not listed.
+    Raises FullconvError for a network that holds code: hooks, or what is not listed.
     """
     _check_code("the network", fcn)
+    _check_edits(fcn.plan)
     nodes = [_node(node) for node in fcn.graph.nodes]
     called = dict.fromkeys(str(n.target) for n in fcn.graph.nodes if n.op == "call_module")
     modules = {target: _describe(target, fcn.get_submodule(target)) for target in called}
@@ -54,10 +63,13 @@ def _node(node: fx.Node) -> dict[str, Any]:
         target = NAME_OF_FUNCTION.get(id(node.target), "")
     if not target or (node.op == "call_method" and target not in METHODS):
         raise FullconvError(
-            f"calls {getattr(node.target, '__name__', node.target)}, which is not on the list of "
-            "what a saved network may call.",
+            f"calls {spelled(node.target)}, which is not on the list of what a saved network may "
+            "call.",
             where=node.name,
-            hint="If it computes weights from parameters (weight norm, spectral norm), make them "
+            why=NO_CODE,
+            hint=INSTEAD
+            if _sees_image(node)
+            else "If it computes weights from parameters (weight norm, spectral norm), make them "
             "plain weights first: torch.nn.utils.parametrize.remove_parametrizations.",
         )
     try:
@@ -79,6 +91,8 @@ def _describe(target: str, module: nn.Module) -> dict[str, Any]:
         raise FullconvError(
             f"is a {kind.__qualname__}, which is not on the list of what a saved network may hold.",
             where=target,
+            why=NO_CODE,
+            hint=INSTEAD,
         )
     settings = {}
     for name in settings_of(kind):
@@ -87,6 +101,29 @@ def _describe(target: str, module: nn.Module) -> dict[str, Any]:
         elif hasattr(module, name):
             settings[name] = encode(getattr(module, name))
     return {"type": kind.__name__, **settings}
+
+
+def _check_edits(plan: Plan) -> None:
+    """Raise FullconvError for a plan with an edit that a reader of the file may not know."""
+    for step in plan.steps:
+        edit = bare(step.edit)
+        if edit is not None and type(edit) not in EDITS:
+            raise FullconvError(
+                f"became {edit}, an edit ({type(edit).__name__}) that was added to fullconv.",
+                where=step.where,
+                why=NO_CODE,
+                hint=INSTEAD,
+            )
+
+
+def _sees_image(node: fx.Node) -> bool:
+    """Whether anything of the image reaches a node."""
+    behind, seen = [node], {node}
+    while behind:
+        sources = set(behind.pop().all_input_nodes) - seen
+        seen |= sources
+        behind += sources
+    return any(source.op == "placeholder" for source in seen)
 
 
 def _check_code(where: str, module: nn.Module) -> None:

@@ -8,7 +8,7 @@ from torch import fx
 
 from fullconv.hosts.torch_fx import runtime
 from fullconv.hosts.torch_fx.work import Work, argument
-from fullconv.surgery.edits import NormContext, PoolContext
+from fullconv.surgery.edits import Attend, NormContext, PoolContext
 
 
 def _pool(work: Work, node: fx.Node, edit: PoolContext) -> None:
@@ -31,8 +31,15 @@ def _norm(work: Work, node: fx.Node, edit: NormContext) -> None:
     work.call(node, runtime.norm_context, work.input(node), weight, bias, eps, *settings)
 
 
+def _attend(work: Work, node: fx.Node, edit: Attend) -> None:
+    first, second = work.inputs(node)
+    x, weights = (first, second) if edit.weights else (second, first)
+    settings = (edit.kernel, edit.dilation, edit.local, edit.every)
+    work.call(node, runtime.attend, x, weights, *settings)
+
+
 def _function(node: fx.Node) -> str:
     return str(getattr(node.target, "__name__", node.target))
 
 
-WRITERS: dict[type, Any] = {PoolContext: _pool, NormContext: _norm}
+WRITERS: dict[type, Any] = {PoolContext: _pool, NormContext: _norm, Attend: _attend}

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
+from fullconv.blueprint import FeatureNorm, PerChannel, Softmax
 from fullconv.hosts.torch_fx import runtime
 from fullconv.hosts.torch_fx.sharing import share
 from fullconv.hosts.torch_fx.weights import Weights
@@ -65,8 +66,12 @@ def _along_channels(work: Work, node: fx.Node, edit: AlongChannels) -> None:
         if kind in known:
             write(work, node, edit)
             return
-    if "softmax" in name:
+    if "softmax" in name and module is None:
         _softmax(work, node, edit)
+        return
+    op = work.blueprint.by_name[work.before[node]].op
+    if isinstance(op, PerChannel | FeatureNorm | Softmax) and not work.is_of_torch(node):
+        _vector_by_vector(work, node, op)
         return
     for source in node.all_input_nodes:
         if not source.meta.get("of_image", True) and source.meta["value"].numel() > 1:
@@ -122,6 +127,17 @@ def _rms_norm(work: Work, node: fx.Node, edit: AlongChannels) -> None:
 def _normalize(work: Work, node: fx.Node, edit: AlongChannels) -> None:
     p, eps = argument(node, 1, "p", 2.0), argument(node, 3, "eps", 1e-12)
     work.call(node, F.normalize, work.input(node), p, 1, eps)
+
+
+def _vector_by_vector(work: Work, node: fx.Node, op: PerChannel | FeatureNorm | Softmax) -> None:
+    """What somebody has added gets the vectors of all cells as a batch: it sees what it knows."""
+    dims = len(work.blueprint.by_name[work.before[node]].shape)
+    axis = {PerChannel: 1, FeatureNorm: dims - 1}.get(type(op)) or getattr(op, "axis", 1)
+    source = work.input(node)
+    with work.graph.inserting_before(node):
+        rows = work.graph.call_function(runtime.vectors, (source, axis, dims))
+    node.replace_input_with(source, rows)
+    work.after(node, runtime.from_vectors, source)
 
 
 def _concat(work: Work, node: fx.Node, edit: AlongChannels) -> None:

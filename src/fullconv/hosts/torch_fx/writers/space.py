@@ -62,24 +62,17 @@ def _set_pool(work: Work, node: fx.Node, edit: SetPool) -> None:
     pairs = tuple(sweep.padding for sweep in sweeps)
     padding, ceil = tuple(before for before, _ in pairs), sweeps[0].ceil_mode
     # PyTorch's pools pad alike on both sides, at most by half a kernel; averages are not dilated.
-    usual = all(before == after for before, after in pairs)
+    small = all(2 * p <= k for p, k in zip(padding, kernel, strict=True))
+    usual = small and all(before == after for before, after in pairs)
     x = work.input(node)
     if pool.kind == "max":
-        usual = usual and all(
-            2 * p <= sweep.extent for p, sweep in zip(padding, sweeps, strict=True)
-        )
         settings: Any = (kernel, stride, padding, dilation)
         if not usual:
             work.call(node, runtime.max_pool, x, kernel, stride, pairs, dilation)
         elif not work.swap(node, lambda m: MAX_POOLS[dims](*settings, ceil_mode=ceil)):
             work.call(node, runtime.MAX_POOL[dims], x, *settings, ceil_mode=ceil)
         return
-    usual = (
-        usual
-        and max(dilation) == 1
-        and all(2 * p <= k for p, k in zip(padding, kernel, strict=True))
-    )
-    usual = usual and pool.counted in ((), pairs)
+    usual = usual and max(dilation) == 1 and pool.counted in ((), pairs)
     if not usual:
         counted = (pool.counted or pairs) if pool.count_include_pad else ()
         settings = (kernel, stride, pairs, dilation, counted, pool.divisor)
@@ -124,14 +117,11 @@ def _enlarge(work: Work, node: fx.Node, edit: Enlarge) -> None:
 
 
 def _crop(work: Work, node: fx.Node, edit: CropToCommon) -> None:
-    spared = [work.inputs(node)[place] for place in edit.spared]
-    maps = [
-        source
-        for source in node.all_input_nodes
-        if source.meta.get("of_image", True) and source not in spared
-    ]
+    maps = [source for source in node.all_input_nodes if source.meta.get("of_image", True)]
+    inputs = [source for source in work.inputs(node) if source in maps]
+    spared = tuple((maps.index(inputs[place]), axis) for place, axis in edit.spared)
     with work.graph.inserting_before(node):
-        cut = work.graph.call_function(runtime.common, (maps,))
+        cut = work.graph.call_function(runtime.common, (maps, spared) if spared else (maps,))
         parts = [work.graph.call_function(operator.getitem, (cut, i)) for i in range(len(maps))]
     for source, part in zip(maps, parts, strict=True):
         node.replace_input_with(source, part)
