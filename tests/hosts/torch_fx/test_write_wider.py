@@ -128,7 +128,11 @@ def gate_by_expand(m, y):
     return y * m.vector(y.amax((2, 3))).sigmoid()[..., None, None].expand_as(y)
 
 
-GATES = (gate_by_keepdim, gate_by_view, gate_by_index, gate_by_expand)
+def gate_by_rows(m, y):
+    return y * m.vector(y.view(y.size(0), 5, -1).amax(2)).sigmoid()[:, :, None, None]
+
+
+GATES = (gate_by_keepdim, gate_by_view, gate_by_rows, gate_by_index, gate_by_expand)
 
 
 @pytest.mark.parametrize("body", [(unpadded_body, 18), (padded_body, 12)], ids=["valid", "padded"])
