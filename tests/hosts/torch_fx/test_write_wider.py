@@ -165,7 +165,7 @@ def test_squeeze_and_excite(gate, context, body):
                         max(0, min(i - 2, n - 6))
                         for i, n in zip((row, col), y.shape[2:], strict=True)
                     )
-                    box = gate(model, y[:, :, top : top + 6, left : left + 6])
+                    box = gate(model, y[:, :, top : top + 6, left : left + 6].contiguous())
                     z[:, :, row, col] = box[:, :, row - top, col - left]
         by_hand = crop_map(lambda part: model.fc(part.flatten(1)), z, (6, 6), (1, 1))
         assert_same(fcn(image), by_hand)
