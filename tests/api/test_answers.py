@@ -206,6 +206,15 @@ def test_a_changed_weight_of_any_answer_is_noticed(name):
     assert not fullconv.verify(model, fcn).ok
 
 
+def test_a_small_answer_is_not_lost_beside_a_large_one():
+    model = two(lambda a, b: (a * 1e12, b))
+    fcn = copy.deepcopy(fullconv.convert(model, 18))
+    assert fullconv.verify(model, fcn).ok
+    with torch.no_grad():
+        fcn.get_parameter("vector.bias")[0] += 0.01
+    assert not fullconv.verify(model, fcn).ok
+
+
 def test_a_model_with_fewer_answers_does_not_belong():
     fcn = fullconv.convert(two(lambda a, b: (a, b)), 18)
     with pytest.raises(
