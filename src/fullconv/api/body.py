@@ -136,11 +136,18 @@ class Body(fx.Interpreter):
         x = self.env[source]
         axes = _spatial(source, x)
         sizes = tuple((x.shape[a], source.meta["value"].shape[a]) for a in axes)
+        then, flat = self._contexts[n.name], 0
+        if len(axes) == 1 and sum(cells > 1 for cells in then) > 1 and sizes[0][1] == prod(then):
+            (flat,) = axes  # all of space in one axis
+            now = tuple(_like(then, x.shape[flat], self._known()) or then)
+            x, sizes = x.unflatten(flat, now), tuple(zip(now, then, strict=True))
+            axes = list(range(flat, flat + len(then)))
         found: dict[Box, Any] = {}
         for box in product(*(range(cells - kernel + 1) for cells, kernel in sizes)):
             inside = _cut(
                 x, axes, [(start, start + k) for start, (_, k) in zip(box, sizes, strict=True)]
             )
+            inside = inside.flatten(flat, axes[-1]) if flat else inside
             found[box] = self._run(n, box, {source: inside})
         if n.meta["value"].shape != source.meta["value"].shape:
             return _Boxed(found, sizes)

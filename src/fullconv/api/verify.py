@@ -154,19 +154,17 @@ def verify(
     pictures = [random(*larger)] if images is None else _batches(images, plan.channels, len(larger))
     with torch.no_grad():
         x = torch.cat([random(*plan.window), random(*plan.window)])
-        native = _Differences()
-        _add_all(native, exact_fcn(x), tensors_of(exact_model(x)))
+        native = _largest(exact_fcn(x), tensors_of(exact_model(x)))
         reading = read(exact_model, plan.window, x)
-        head = _Differences()
         wide = random(*larger)
         steps = [own // t for own, t in zip(plan.native_stride, plan.stride, strict=True)]
-        _add_all(head, exact_fcn(wide), head_over_body(reading, plan, wide), steps)
+        head = _largest(exact_fcn(wide), head_over_body(reading, plan, wide), steps)
         crops = _Differences()
         for picture in pictures:
             _compare_crops(exact_model, exact_fcn, picture.to(device).double(), cells, crops)
     return Certificate(
-        native=native.largest,
-        head=head.largest,
+        native=native,
+        head=head,
         windows=crops.largest,
         windows_mean=crops.mean,
         top1=crops.agreement,
@@ -222,19 +220,24 @@ class _Differences:
         return self._agreed / max(1, self.vectors)
 
 
-def _add_all(
-    differences: _Differences, ours: Any, theirs: list[Tensor], steps: Sequence[int] = ()
-) -> None:
-    """Compare every answer with its reference, every `steps` cells of the map."""
+def _largest(ours: Any, theirs: list[Tensor], steps: Sequence[int] = ()) -> float:
+    """The largest difference of any answer from its reference, every `steps` cells of the map.
+
+    Each answer is measured by its own largest score: they may be on different scales.
+    """
     maps = tensors_of(ours)
     if len(maps) != len(theirs):
         raise InputError(
             f"the FCN gives {len(maps)} answers, the model {len(theirs)}: they do not belong "
             "together."
         )
+    found = []
     for scores, reference in zip(maps, theirs, strict=True):
+        differences = _Differences()
         every: list[Any] = [slice(None, None, step) for step in steps]
         differences.add(scores[(..., *every)], reference)
+        found.append(differences.largest)
+    return max(found)
 
 
 def _number(x: Tensor) -> float:

@@ -185,7 +185,7 @@ def test_norms_read_their_weights(use, expected, reads):
         (lambda x: torch.norm(x, "fro", dim=[-2, -1]), Reduce("norm", (2, 3))),
         (lambda x: torch.linalg.vector_norm(x, dim=1), Reduce("norm", (1,))),
         (lambda x: torch.linalg.vector_norm(x, 2, (2, 3), True), Reduce("norm", (2, 3), True)),
-        (lambda x: torch.linalg.vector_norm(x, 1, (2, 3)), Unknown("torch._C._linalg.linalg_vector_norm")),
+        (lambda x: torch.linalg.vector_norm(x, 1, (2, 3)), Unknown("torch.linalg.vector_norm")),
         (lambda x: x.norm(3, (2, 3)), Unknown("Tensor.norm")),
         (lambda x: x.var((2, 3)), Reduce("sample variance", (2, 3))),
         (lambda x: x.var((2, 3), False), Reduce("variance", (2, 3))),
@@ -200,7 +200,7 @@ def test_reductions_and_resizes(use, expected):
     found = op(lambda m, x: use(x))
     if isinstance(expected, Unknown):
         assert isinstance(found, Unknown)
-        assert expected.name.rpartition(".")[2].removeprefix("linalg_") in found.name
+        assert found.name.startswith(expected.name)
     else:
         assert found == expected
 
