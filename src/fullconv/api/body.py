@@ -35,7 +35,8 @@ class Body(fx.Interpreter):
     """
 
     def __init__(self, module: fx.GraphModule, contexts: Mapping[str, Box]) -> None:
-        super().__init__(module)
+        # Shapes of earlier values are looked up, so all of them are kept.
+        super().__init__(module, garbage_collect_values=False)
         self._contexts = contexts
 
     def run_node(self, n: fx.Node) -> Any:
@@ -161,19 +162,28 @@ class Body(fx.Interpreter):
 
     def _meet(self, n: fx.Node, maps: list[fx.Node], boxed: _Boxed) -> Tensor:
         """Each box with the cells that it is the nearest box of."""
+        now = [cells for cells, _ in boxed.sizes]
+        axes = _spatial(maps[0], self.env[maps[0]])
+        flat = len(axes) < len(now)  # all of space lies in one tensor axis
+        first, last = axes[0], axes[0] + len(now) - 1
+        seen = {m: torch.unflatten(self.env[m], first, now) if flat else self.env[m] for m in maps}
+        axes = list(range(first, last + 1)) if flat else axes
         whole: Tensor | None = None
         for box, cells in _owned(boxed.sizes):
-            cut = {m: _cut(self.env[m], _spatial(m, self.env[m]), cells) for m in maps}
-            part = self._run(n, box, cut)
-            axes = _spatial(maps[0], self.env[maps[0]])
+            cut = {m: _cut(x, axes if flat else _spatial(m, x), cells) for m, x in seen.items()}
+            part: Tensor = self._run(
+                n, box, {m: x.flatten(first, last) if flat else x for m, x in cut.items()}
+            )
+            if flat:
+                part = torch.unflatten(part, first, [high - low for low, high in cells])
             if whole is None:
                 shape = list(part.shape)
-                for axis, (size, _) in zip(axes, boxed.sizes, strict=True):
+                for axis, size in zip(axes, now, strict=True):
                     shape[axis] = size
                 whole = part.new_empty(shape)
             _cut(whole, axes, cells).copy_(part)
         assert whole is not None
-        return whole
+        return whole.flatten(first, last) if flat else whole
 
 
 def grown(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import torch
 from torch import Tensor, fx, nn
 
@@ -11,7 +13,7 @@ from fullconv.hosts.torch_fx.fcn import copy_graph, tensors_of
 from fullconv.hosts.torch_fx.read import Reading
 from fullconv.hosts.torch_fx.sharing import share
 from fullconv.hosts.torch_fx.tracing import in_place
-from fullconv.surgery.plan import Plan
+from fullconv.surgery.plan import Cut, Plan
 
 
 def head_over_body(reading: Reading, plan: Plan, image: Tensor) -> list[Tensor]:
@@ -34,18 +36,31 @@ def head_over_body(reading: Reading, plan: Plan, image: Tensor) -> list[Tensor]:
     for cell in grid:
         windows = []
         for cut, value in zip(plan.cuts, maps, strict=True):
-            spans = [
-                slice(index * step // axis.stride, index * step // axis.stride + axis.size)
+            first = [
+                index * step // axis.stride
                 for index, step, axis in zip(cell, grid.stride, cut.axes, strict=True)
             ]
-            # A copy: the head may work in place.
-            windows.append(value[(..., *spans)].clone())
+            windows.append(_window(value, cut, first, grid.size))
         cells.append([answer[0].reshape(-1) for answer in tensors_of(head(image, *windows))])
     # (cells, K) -> (1, K, *cells), for every answer
     return [
         torch.stack(scores, dim=1).reshape(1, -1, *grid.shape)
         for scores in zip(*cells, strict=True)
     ]
+
+
+def _window(value: Tensor, cut: Cut, first: list[int], size: tuple[int, ...]) -> Tensor:
+    """A copy (the head may work in place) of one window's cells, in the classifier's layout."""
+    have = [cut.channels, *(a.count(pixels) for a, pixels in zip(cut.axes, size, strict=True))]
+    seen = value
+    for place, group in reversed(list(enumerate(cut.layout, 1))):
+        if len(group) != 1:
+            seen = torch.unflatten(seen, place, [have[label] for label in group] or [1])
+    for place, label in enumerate((n for group in cut.layout for n in group or (0,)), 1):
+        if label > 0:
+            seen = seen.narrow(place, first[label - 1], cut.axes[label - 1].size)
+    want = [cut.channels, *(axis.size for axis in cut.axes)]
+    return seen.clone().reshape(len(value), *(prod(want[n] for n in g) for g in cut.layout))
 
 
 def _body(graph: fx.Graph, plan: Plan, tree: nn.Module) -> fx.GraphModule:

@@ -42,7 +42,9 @@ def _pads_no_more(blueprint: Blueprint, walk: Walk) -> set[str]:
     for node in reversed(blueprint.nodes):
         after = all(user.name in quiet for user in consumers[node.name])
         outcome = walk.outcomes[node.name]
-        if after and not outcome.pads and not outcome.context:
+        inputs = [walk.values[name] for name in node.inputs]
+        surveys = outcome.context or any(isinstance(x, Map) and x.is_context for x in inputs)
+        if after and not outcome.pads and not surveys:
             quiet.add(node.name)
     return quiet
 
@@ -63,13 +65,13 @@ def cuts(blueprint: Blueprint, walk: Walk, setting: Setting) -> tuple[Cut, ...]:
     for node in reversed(blueprint.nodes):
         for name in node.inputs if node.name in head else ():
             value = walk.values[name]
-            if isinstance(value, Map) and not value.is_plain:
+            if isinstance(value, Map) and not value.is_plain and name in quiet:
                 head.add(name)
     for node in blueprint.nodes:
         for name in node.inputs if node.name in head else ():
             value = walk.values[name]
             if name not in head and isinstance(value, Map):
-                found[name] = Cut(name, value.channels, value.axes)
+                found[name] = Cut(name, value.channels, value.axes, value.layout)
     return tuple(found.values())
 
 

@@ -37,11 +37,15 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A feature map that the body hands to the head: the last values before the edits begin."""
+    """A feature map that the body hands to the head: the last values before the edits begin.
+
+    `layout` is the classifier's, as that of a `Map`.
+    """
 
     node: str
     channels: int
     axes: tuple[Axis, ...]
+    layout: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
