@@ -36,7 +36,8 @@ def convert(
             image larger than the window: "window", the window-sized box around every cell, or
             "image", all of it.
         method: how a finer stride is reached: "dilate" (à-trous) or "fragments" (phases in the
-            batch). Both give the same map; the default is the faster one on most CPUs.
+            batch). Both give the same map; in a padded network cells between those of the native
+            stride may differ where they see the far borders. "dilate" is the default.
         example: an input `(N, C, *space)`, needed only where the number of channels or axes
             cannot be found from the convolutions.
 
