@@ -342,5 +342,7 @@ class Together(Edit):
 
 
 def bare(edit: Edit | None) -> Edit | None:
-    """An edit without the move of phases around it."""
-    return edit.edit if isinstance(edit, Phases) else edit
+    """An edit without the moves of phases around it."""
+    while isinstance(edit, Phases | Together):
+        edit = edit.edit
+    return edit
