@@ -46,3 +46,8 @@ def plan(window: tuple[int, ...], *steps: Step, channels: int = 3) -> Plan:
 def edits(window: tuple[int, ...], *steps: Step, channels: int = 3) -> dict[str, Edit]:
     """Its edits."""
     return plan(window, *steps, channels=channels).edits
+
+
+def own_kinds(base: type) -> list[type]:
+    """The subclasses that fullconv itself has; tests of added rules make others."""
+    return [kind for kind in base.__subclasses__() if kind.__module__ == base.__module__]

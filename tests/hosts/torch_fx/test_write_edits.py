@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import fullconv
+from blueprints import own_kinds
 from by_hand import assert_same, crop_map
 from fullconv.hosts.torch_fx.runtime import FoldedConv
 from fullconv.hosts.torch_fx.writers import WRITERS
@@ -14,9 +15,9 @@ from networks import Net, noise, ready, unpadded_body
 
 
 def test_every_edit_has_a_writer():
-    """But the one that wraps another."""
+    """But those that wrap another."""
     known = {kind.__name__ for kind in WRITERS}
-    assert known | {"Phases"} == {kind.__name__ for kind in Edit.__subclasses__()}
+    assert known | {"Phases", "Together"} == {kind.__name__ for kind in own_kinds(Edit)}
 
 
 PARTS = {
