@@ -35,16 +35,9 @@ def in_phases(outcome: Outcome, inputs: tuple[Value, ...], *, ends: bool) -> Out
         return outcome
     before = phases_of(maps[0])
     if isinstance(outcome.edit, PoolContext | NormContext | Attend) and max(before) > 1:
-        axes = maps[0].axes
-        edit = Together(
-            outcome.edit,
-            before,
-            tuple(axis.stride for axis in axes),
-            tuple(axis.slack for axis in axes),
-        )
-        if phases_of(value) != before:
-            return replace(outcome, edit=Phases(edit, before, phases_of(value)))
-        return replace(outcome, edit=edit)
+        stride = tuple(axis.stride for axis in maps[0].axes)
+        slack = tuple(axis.slack for axis in maps[0].axes)
+        outcome = replace(outcome, edit=Together(outcome.edit, before, stride, slack))
     after = (1,) * len(before) if ends else phases_of(value)
     if before == after:
         return outcome

@@ -244,6 +244,6 @@ FOREIGN: dict[str, ModuleReader] = {
 """Modules of other packages that are not traced through, by name: they decide by their mode."""
 
 
-def qualified(kind: type) -> str:
-    """The name of a type with that of its module."""
-    return f"{kind.__module__}.{kind.__qualname__}"
+def qualified(thing: Any) -> str:
+    """The name of a type or a function with that of its module."""
+    return f"{getattr(thing, '__module__', '')}.{getattr(thing, '__qualname__', '')}"

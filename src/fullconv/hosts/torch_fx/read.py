@@ -147,7 +147,7 @@ def _op(node: fx.Node, model: nn.Module) -> tuple[Op, tuple[Operand, ...]]:
         return Combine(found.name) if isinstance(found, Elementwise) else unknown, inputs
     if node.target is operator.getitem and not inputs[0].shape:
         return _piece(node) or (Identity("one of several results"), inputs)
-    reader = FUNCTIONS.get(node.target) or NAMED.get(_qualified(node.target))
+    reader = FUNCTIONS.get(node.target) or NAMED.get(qualified(node.target))
     if reader is None:
         return _unknown(node.target), inputs
     try:
@@ -200,10 +200,6 @@ def _names(answer: Any, prefix: str = "") -> tuple[str, ...]:
         entries = enumerate(answer)
     dot = f"{prefix}." if prefix else ""
     return tuple(name for key, entry in entries for name in _names(entry, f"{dot}{key}"))
-
-
-def _qualified(function: Any) -> str:
-    return f"{getattr(function, '__module__', '')}.{getattr(function, '__name__', '')}"
 
 
 def _operand(node: fx.Node) -> Any:

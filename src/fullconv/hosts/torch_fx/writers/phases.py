@@ -29,15 +29,13 @@ def write(
                 )
             node.replace_input_with(source, moved)
         return True
-    if edit.edit is None or isinstance(edit.edit, Bypass):
+    if isinstance(edit.edit, Bypass):
         # A node that becomes its input must not move what others read from there.
-        if isinstance(edit.edit, Bypass):
-            work.call(node, runtime.rephased, work.input(node), edit.before, edit.after)
-        else:
-            work.after(node, runtime.rephased, edit.before, edit.after)
+        work.call(node, runtime.rephased, work.input(node), edit.before, edit.after)
         return True
     name = work.before[node]
-    inner(work, node, edit.edit)
+    if edit.edit is not None:
+        inner(work, node, edit.edit)
     work.after(work.nodes[name], runtime.rephased, edit.before, edit.after)
     return True
 
