@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fullconv.errors import FullconvError, InputError, UsageError
 from fullconv.evaluate.class_names import find_class
-from fullconv.evaluate.overlay import Overlay, overlay
+from fullconv.evaluate.pictures.overlay import Overlay, overlay
 from fullconv.geometry import Box, Grid, times
 from fullconv.hosts.torch_fx.fcn import FCN, tensors_of
 from fullconv.hosts.torch_fx.tracing import in_eval

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fullconv.evaluate.classmap import class_map, palette
+from fullconv.evaluate.pictures.classmap import class_map, palette
 from fullconv.geometry import Grid
 
 

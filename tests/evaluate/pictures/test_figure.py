@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ImageFont
 
-from fullconv.evaluate.colors import ANCHORS, colors
-from fullconv.evaluate.figure import LINE, PAPER, Scale, framed, plain, shortened, ticks
+from fullconv.evaluate.pictures.colors import ANCHORS, colors
+from fullconv.evaluate.pictures.figure import LINE, PAPER, Scale, framed, plain, shortened, ticks
 
 
 @pytest.mark.parametrize("size", [(64, 64), (300, 300), (2250, 4000), (40, 900), (900, 40)])

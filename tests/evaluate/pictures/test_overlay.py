@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fullconv.errors import InputError, UsageError
-from fullconv.evaluate.colors import colors
-from fullconv.evaluate.overlay import FAINTEST, covered, overlay, per_pixel
+from fullconv.evaluate.pictures.colors import colors
+from fullconv.evaluate.pictures.overlay import FAINTEST, covered, overlay, per_pixel
 from fullconv.geometry import Grid, Windows
 from fullconv.storage.images import read_image
 
@@ -166,7 +166,7 @@ def test_blocks_leave_no_seams(monkeypatch):
     image, grid = photo(61, 40), Grid((61, 40), (9, 8), (5, 3))
     scores = RNG.random(grid.shape)
     whole = np.asarray(paint(image, scores, grid).picture)
-    monkeypatch.setattr("fullconv.evaluate.overlay.BLOCK", 200)
+    monkeypatch.setattr("fullconv.evaluate.pictures.overlay.BLOCK", 200)
     np.testing.assert_array_equal(np.asarray(paint(image, scores, grid).picture), whole)
 
 

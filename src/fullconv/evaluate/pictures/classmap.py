@@ -11,8 +11,8 @@ import numpy.typing as npt
 import PIL.Image
 from PIL import ImageDraw, ImageFont
 
-from fullconv.evaluate.figure import INK, PAPER, SHARE, SMALLEST
-from fullconv.evaluate.overlay import covered
+from fullconv.evaluate.pictures.figure import INK, PAPER, SHARE, SMALLEST
+from fullconv.evaluate.pictures.overlay import covered
 from fullconv.geometry import Grid, Windows
 
 GOLDEN = 0.618034  # of the colour circle from one class to the next: neighbours differ most

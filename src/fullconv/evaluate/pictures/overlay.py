@@ -17,8 +17,8 @@ import numpy.typing as npt
 import PIL.Image
 
 from fullconv.errors import InputError, UsageError
-from fullconv.evaluate.colors import colors
-from fullconv.evaluate.figure import Scale, framed
+from fullconv.evaluate.pictures.colors import colors
+from fullconv.evaluate.pictures.figure import Scale, framed
 from fullconv.geometry import Grid, Windows, times
 
 LEVELS = 1024  # shades of the tint; 8-bit pixels cannot show more

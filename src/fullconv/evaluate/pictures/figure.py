@@ -15,7 +15,7 @@ import numpy.typing as npt
 import PIL.Image
 from PIL import ImageDraw, ImageFont
 
-from fullconv.evaluate.colors import colors
+from fullconv.evaluate.pictures.colors import colors
 
 PAPER = (255, 255, 255)
 INK = (34, 34, 34)
