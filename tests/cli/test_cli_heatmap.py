@@ -7,7 +7,7 @@ import torch
 from cli_runs import files, picture
 
 import fullconv as package
-from fullconv.evaluate.heatmap import prepared
+from fullconv.evaluate.preparation import prepared
 from fullconv.models import load_model
 from fullconv.storage.images import read_image
 

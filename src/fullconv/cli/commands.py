@@ -78,7 +78,7 @@ def check(
     something differs that must not.
     """
     from fullconv.api.verify import verify
-    from fullconv.evaluate.heatmap import grid_of, prepared
+    from fullconv.evaluate.preparation import grid_of, prepared
     from fullconv.storage.images import read_image
 
     classifier, fcn = load_and_convert(asked)

@@ -72,7 +72,7 @@ def load_fcn(asked: Asked) -> FCN:
 
 def describe(fcn: FCN, classes: str | None, mean: Numbers, std: Numbers) -> None:
     """Let what was given by hand go before what the model says of itself."""
-    from fullconv.evaluate.heatmap import check_preparation
+    from fullconv.evaluate.preparation import check_preparation
 
     about = fcn.about
     names = about.classes if classes is None else read_classes(classes, fcn.plan.outputs)

@@ -1,7 +1,5 @@
-import os
 from fractions import Fraction
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -14,11 +12,6 @@ from fullconv.evaluate.pictures.colors import colors
 from fullconv.evaluate.pictures.overlay import FAINTEST, covered, overlay, per_pixel
 from fullconv.geometry import Grid, Windows
 from fullconv.storage.images import read_image
-
-DATA = Path(os.environ.get("FULLCONV_DATA", Path(__file__).parents[3] / "shared" / "data"))
-needs_data = pytest.mark.skipif(
-    not DATA.is_dir(), reason="the real files are absent; name their folder in $FULLCONV_DATA"
-)
 
 RNG = np.random.default_rng(3)
 
@@ -274,9 +267,8 @@ def test_opacity_lies_between_zero_and_one(opacity):
 # ------------------------------------------------------------------------------------- real files
 
 
-@needs_data
-def test_a_real_photo_of_4000_px():
-    image = read_image(DATA / "photos" / "drone_4000x2250.jpg").pixels
+def test_a_real_photo_of_4000_px(data):
+    image = read_image(data / "photos" / "drone_4000x2250.jpg").pixels
     grid = Grid((2250, 4000), (224, 224), (32, 32))
     scores = np.zeros(grid.shape, np.float32)
     scores[-1, -1] = 1

@@ -1,0 +1,105 @@
+"""What an image as a whole is: dense evaluation, crops, and both, as VGG's authors do it.
+
+Dense evaluation averages the score map over space and then makes probabilities of it (Simonyan &
+Zisserman 2015, section 3.2). Crops are classified each by itself, and their probabilities are
+averaged. Between flips, scales and evaluations it is always probabilities that are averaged
+(sections 4.2 and 4.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from fullconv.errors import UsageError
+from fullconv.evaluate.scoring import probabilities_of, score
+from fullconv.hosts.torch_fx.fcn import FCN
+
+EVALUATIONS = ("dense", "multi-crop", "both", "centre")
+"""Ways to an answer: the averaged map, a regular grid of crops, the mean of both, or one crop."""
+
+AVERAGES = ("scores", "probabilities")
+"""What dense evaluation averages over the map: what the network gives, or its softmax."""
+
+GRID = 5
+"""Crops along each axis in multi-crop evaluation: 5 × 5, 50 with flips (VGG, section 3.2)."""
+
+BATCH = 32
+"""Crops per call of the network."""
+
+Place = tuple[int, ...]
+"""Where a crop begins, px per axis."""
+
+
+def dense(fcn: FCN, x: Tensor, *, average: str = "scores", where: str = "") -> Tensor:
+    """Probabilities `(N, K)` of whole images `(N, C, H, W)`, from the average of their score maps.
+
+    Args:
+        fcn: the network.
+        x: prepared images, at least the window.
+        average: "scores" averages the map and then makes probabilities of it, as VGG's authors do;
+            "probabilities" makes probabilities of every cell and averages them.
+        where: names the images in errors.
+    """
+    check_choice("average", average, AVERAGES)
+    scores = score(fcn, x, where)  # (N, K, rows, cols)
+    cells = tuple(range(2, scores.ndim))
+    if average == "scores":
+        return probabilities_of(fcn, scores.mean(cells))
+    return probabilities_of(fcn, scores).mean(cells)
+
+
+def cropped(
+    fcn: FCN, x: Tensor, places: Sequence[Place], *, batch_size: int = BATCH, where: str = ""
+) -> Tensor:
+    """Probabilities `(N, K)` of images `(N, C, H, W)`: the mean over their crops at `places`.
+
+    Every crop is one window and sees nothing beyond it, so that a zero-padding network has its
+    border of zeros around each.
+    """
+    total: Tensor | None = None
+    window = fcn.window
+    cuts = [
+        x[(slice(None), slice(None), *(slice(a, a + n) for a, n in zip(at, window, strict=True)))]
+        for at in places
+    ]
+    each = max(1, batch_size // len(x))
+    for first in range(0, len(cuts), each):
+        batch = cuts[first : first + each]
+        scores = score(fcn, torch.cat(batch), where).flatten(2)[:, :, 0]  # (crops * N, K)
+        part = torch.unflatten(probabilities_of(fcn, scores), 0, (len(batch), len(x))).sum(0)
+        total = part if total is None else total + part
+    assert total is not None
+    return total / len(cuts)
+
+
+def flipped_too(x: Tensor, flip: bool) -> tuple[Tensor, ...]:
+    """The images `(N, C, H, W)`, and with `flip` their mirror images: left and right exchanged."""
+    return (x, x.flip(-1)) if flip else (x,)
+
+
+def centre(size: Sequence[int], window: Sequence[int]) -> list[Place]:
+    """The place of the centre crop, px; where it cannot be centred it lies half a px before."""
+    return [tuple((n - w) // 2 for n, w in zip(size, window, strict=True))]
+
+
+def regular(size: Sequence[int], window: Sequence[int], count: int = GRID) -> list[Place]:
+    """The places of `count` × `count` crops from border to border, evenly spaced, in whole px."""
+    steps = max(1, count - 1)
+    lines = [
+        # Rounded to the nearest px, halves up, in whole numbers.
+        [(2 * i * (n - w) + steps) // (2 * steps) for i in range(count)]
+        if count > 1
+        else [(n - w) // 2]
+        for n, w in zip(size, window, strict=True)
+    ]
+    return list(product(*lines))
+
+
+def check_choice(name: str, value: str, known: Sequence[str]) -> None:
+    """Raise UsageError unless `value` is one of the known words."""
+    if value not in known:
+        raise UsageError(f"{name}={value!r} must be one of {', '.join(map(repr, known))}.")
