@@ -10,7 +10,7 @@ import click
 
 import fullconv
 from fullconv.cli.answers import hush
-from fullconv.cli.commands import check, convert, demo, heatmap, plan
+from fullconv.cli.commands import COMMANDS
 from fullconv.cli.interrupt import INTERRUPTED
 from fullconv.errors import FullconvError
 
@@ -47,7 +47,7 @@ def cli() -> None:
     """
 
 
-for command in (plan, check, convert, heatmap, demo):
+for command in COMMANDS:
     cli.add_command(command)
 
 
