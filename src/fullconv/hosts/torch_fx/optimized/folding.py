@@ -95,7 +95,8 @@ def _fold(
     dtype: torch.dtype | None,
 ) -> None:
     """Fold one batch norm. Raises _LeftError before anything is changed."""
-    source, norm = _norm(node, tree)
+    read, norm = _norm(node, tree)
+    source = _before_phases(read)
     module = tree.get_submodule(str(source.target)) if source.op == "call_module" else None
     calls = source.op == "call_function" and source.target in CONV_CALLS
     if not calls and not isinstance(module, CONV_MODULES):
@@ -108,8 +109,21 @@ def _fold(
         _into_call(graph, tree, source, norm, dtype)
     else:
         _into_module(tree, module, norm, uses, dtype)
-    node.replace_all_uses_with(source)
+    node.replace_all_uses_with(read)
     graph.erase_node(node)
+
+
+def _before_phases(node: fx.Node) -> fx.Node:
+    """What `node` is, but for phases that come back from the batch: those cells are the same.
+
+    Where phases move into the batch, cells are added that the batch norm would see.
+    """
+    while node.target is runtime.rephased and len(node.users) == 1:
+        source, before, after = node.args
+        if any(new > old for old, new in zip(before, after, strict=True)):  # type: ignore[arg-type]
+            break
+        node = source  # type: ignore[assignment]
+    return node
 
 
 def _norm(node: fx.Node, tree: nn.Module) -> tuple[fx.Node, _Norm]:
@@ -163,7 +177,7 @@ def _tensor(tree: nn.Module, node: Any, what: str) -> Tensor:
 
 def _exact(tensor: Tensor) -> Tensor:
     """In float64, on the CPU: not every device has it."""
-    return tensor.detach().cpu().double()
+    return tensor.detach().to(tensor.device if tensor.is_meta else "cpu").double()
 
 
 def _folded(
