@@ -57,7 +57,7 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]
         return numbers
 
 
-def _together(*decorators: Decorator) -> Decorator:
+def together(*decorators: Decorator) -> Decorator:
     """Several decorators as one, the first outermost."""
 
     def decorate(command: Command) -> Command:
@@ -102,7 +102,7 @@ def model_options(command: Command) -> Command:
     return _model_options(packed)
 
 
-_model_options = _together(
+_model_options = together(
     click.argument("model"),
     click.option("--weights", metavar="FILE",
                  help="Its weights: safetensors, or a PyTorch checkpoint."),
@@ -119,7 +119,7 @@ _model_options = _together(
                  help="How a finer stride is reached; both give the same map [dilate]."),
 )  # fmt: skip
 
-preparation_options = _together(
+preparation_options = together(
     click.option("--mean", type=Numbers(),
                  help="Subtracted from pixels scaled to 0..1, as 0.5 or 0.5,0.4,0.3 "
                  "[the model's]."),
