@@ -41,7 +41,7 @@ COLUMNS = ("image", "rank", "class", "name", "probability")
 )
 @model_options
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
-@scales_option
+@scales_option("that at which the model is tested, if it is known")
 @click.option("--flip", is_flag=True, help="Let the mirror image count as much as the image.")
 @click.option(
     "--evaluation",
