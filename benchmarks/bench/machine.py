@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import os
 import platform
 from pathlib import Path
 
 import torch
+
+import fullconv
 
 LIBRARIES = ("torch", "torchvision", "timm", "monai")
 
@@ -55,3 +58,11 @@ def version(package: str) -> str:
         return importlib.metadata.version(package).partition("+")[0]
     except importlib.metadata.PackageNotFoundError:
         return "not installed"
+
+
+def code() -> str:
+    """Of fullconv itself, as a hash: whether a figure is of the code that is here now."""
+    found = hashlib.sha256()
+    for path in sorted(Path(fullconv.__file__).parent.rglob("*.py")):
+        found.update(path.read_bytes())
+    return found.hexdigest()[:12]

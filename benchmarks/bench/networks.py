@@ -109,6 +109,11 @@ def folds() -> bool:
     return hasattr(fullconv.FCN, "optimize")
 
 
+def form() -> str:
+    """The best form, in words."""
+    return "channels last" + (", batch norms folded into the convolutions" if folds() else "")
+
+
 def optimized(
     fcn: fullconv.FCN, dtype: torch.dtype | None = None, compile: bool = False
 ) -> nn.Module:

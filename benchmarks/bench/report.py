@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from bench.machine import describe
-from bench.networks import set_tf32
+from bench.machine import code, describe
+from bench.networks import form, set_tf32
 from bench.timing import Spread
 from fullconv.errors import FullconvError, UsageError
 
@@ -73,6 +73,8 @@ def run(
     result = {
         "command": command(script, words),
         "machine": describe(options.device),
+        "form": form(),
+        "code": code(),
         "date": datetime.date.today().isoformat(),
         "took": round(took, 1),
         "rows": rows,
