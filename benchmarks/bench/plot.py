@@ -52,6 +52,9 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         panel.set_xticks(range(len(models)), [NAMES.get(model, model) for model in models])
         panel.set_title(f"{size}×{size} px")
         panel.set_yscale("log")
+        panel.set_ylim(bottom=min(1.0, *(row["ratio"]["low"] for row in rows)))
+        panel.yaxis.set_major_formatter("{x:g}")
+        panel.yaxis.set_minor_formatter("")
         panel.grid(axis="y", alpha=0.3)
     panels[0][0].set_ylabel("times as fast as sliding")
     marks = [pyplot.Rectangle((0, 0), 1, 1, color=COLORS[i % 3]) for i in range(len(strides))]
