@@ -4,9 +4,11 @@
     python benchmarks/precision.py --photos FOLDER       # photos to compare the answers on
 
 Speed: random weights, noise. Agreement: trained weights where there are some (MobileNetV2 and
-SqueezeNet, in $FULLCONV_DATA/weights). The others get a random body and a last layer fitted by
-ridge regression to tell the photos apart, on the left half of each photo's cells; agreement is of
-the right half. On a GPU also TF32 and torch.compile.
+SqueezeNet, in $FULLCONV_DATA/weights). The others keep their random weights but for the last layer,
+which is fitted to tell the photos apart, one class per photo: ridge regression (no intercept,
+penalty 10⁻³ of the features' mean square) on what that layer gets in float32 at the cells of the
+left half of each photo. Their agreement is of the right halves, and their scores, fitted to 0 and 1,
+stand for probabilities. On a GPU also TF32 and torch.compile.
 """
 
 from __future__ import annotations
@@ -171,7 +173,7 @@ def measure(options: argparse.Namespace) -> list[Row]:
     except InputError as error:
         if options.photos:
             raise
-        photos, reason = {}, f"no photos in {folder.name}; --photos FOLDER names some"
+        photos, reason = {}, "there are no photographs; --photos FOLDER names some"
         report.say(f"agreement is not measured: {error}")
     for name in options.models:
         fcn = fullconv.convert(networks.build(name, options.device), networks.WINDOW)
