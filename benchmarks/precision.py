@@ -7,8 +7,8 @@ Speed: random weights, noise. Agreement: trained weights where there are some (M
 SqueezeNet, in $FULLCONV_DATA/weights). The others keep their random weights but for the last layer,
 which is fitted to tell the photos apart, one class per photo: ridge regression (no intercept,
 penalty 10⁻³ of the features' mean square) on what that layer gets in float32 at the cells of the
-left half of each photo. Their agreement is of the right halves, and their scores, fitted to 0 and 1,
-stand for probabilities. On a GPU also TF32 and torch.compile.
+left half of each photo. Their agreement is of the right halves, and their scores, fitted to 0 and
+1, stand for probabilities. On a GPU also TF32 and torch.compile.
 """
 
 from __future__ import annotations
