@@ -74,7 +74,7 @@ class ScalesType(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"{error.what} {error.hint}".rstrip(), param, ctx)
 
 
-def _together(*decorators: Decorator) -> Decorator:
+def together(*decorators: Decorator) -> Decorator:
     """Several decorators as one, the first outermost."""
 
     def decorate(command: Command) -> Command:
@@ -119,7 +119,7 @@ def model_options(command: Command) -> Command:
     return _model_options(packed)
 
 
-_model_options = _together(
+_model_options = together(
     click.argument("model"),
     click.option("--weights", metavar="FILE",
                  help="Its weights: safetensors, or a PyTorch checkpoint."),
@@ -136,7 +136,7 @@ _model_options = _together(
                  help="How a finer stride is reached; both give the same map [dilate]."),
 )  # fmt: skip
 
-preparation_options = _together(
+preparation_options = together(
     click.option("--mean", type=Numbers(),
                  help="Subtracted from pixels scaled to 0..1, as 0.5 or 0.5,0.4,0.3 "
                  "[the model's]."),
@@ -144,11 +144,16 @@ preparation_options = _together(
 )  # fmt: skip
 """How pixels become numbers, where MODEL does not say."""
 
-scales_option = click.option(
-    "--scales", type=ScalesType(),
-    help="Sizes at which the image is scored: its shortest side in px, as 256,384,512, or factors, "
-    "as 0.5x,1x [as it is].",
-)  # fmt: skip
+
+def scales_option(default: str) -> Decorator:
+    """Several sizes of an image; `default` says in words what stands for none."""
+    return click.option(
+        "--scales",
+        type=ScalesType(),
+        help="Sizes at which an image is scored: its shortest side in px, as 256,384,512, or "
+        f"factors, as 0.5x,1x [{default}].",
+    )
+
 
 flip_option = click.option(
     "--flip", is_flag=True, help="Score the mirror image too, and average the probabilities."

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     metavar="K",
     help="Show the K classes with the highest probability anywhere, side by side.",
 )
-@scales_option
+@scales_option("as it is")
 @flip_option
 @click.option(
     "--threshold",
