@@ -152,10 +152,8 @@ def test_very_many_regions_are_not_all_told(fullconv, here):
 def test_a_scale_that_is_too_small_is_said_and_left_out(fullconv):
     run = fullconv(*NET, "--scales", "8,40,0.2x", "--json")
     assert run.code == 0
-    assert run.err.splitlines()[-2:] == [
-        "scale 8 is skipped: photo.png holds no whole window there",
-        "scale 0.2x is skipped: photo.png holds no whole window there",
-    ]
+    said = "photo.png: left out at 8, 0.2x: smaller there than the 16×16 window"
+    assert run.err.splitlines()[-1] == said
     assert "Warning" not in run.err
     assert run.json["skipped"] == ["8", "0.2x"]
     assert run.json["scales"] == ["40"]
@@ -189,7 +187,7 @@ def test_scales_that_are_none(scales, message, fullconv, here):
 
 def test_a_scale_beyond_max_pixels(fullconv, here):
     run = fullconv(*NET, "--scales", "256.0", "--max-pixels", "9999")
-    assert run.code == 2
+    assert run.code == 3
     assert run.error.startswith("photo.png: scale 256x makes 40×57 px to 10240×14592, 149,")
     assert files(here) == SEEN
 

@@ -162,11 +162,10 @@ def test_the_geometry_of_fused_maps_is_that_of_the_pixels(made):
 
 
 def test_a_scale_below_the_window_is_skipped_with_a_warning(fcn):
-    with pytest.warns(UserWarning, match="is skipped") as caught:
+    with pytest.warns(UserWarning, match="left out") as caught:
         found = heatmap(fcn, PIXELS, 0, scales=[8, 21, "0.5x"])
     assert [str(w.message) for w in caught] == [
-        "array: scale 8 is skipped, since 8×13 px hold no window of 12×12.",
-        "array: scale 0.5x is skipped, since 11×17 px hold no window of 12×12.",
+        "array: left out at 8, 0.5x: smaller there than the 12×12 window"
     ]
     assert caught[0].filename == __file__
     assert [str(scale) for scale in found.skipped] == ["8", "0.5x"]
@@ -183,7 +182,7 @@ def test_no_scale_that_holds_a_window(fcn):
 
 
 def test_a_scale_above_max_pixels(fcn):
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(InputError) as caught:
         heatmap(fcn, PIXELS, 0, scales=["1x", 256.0], max_pixels=1000)
     assert str(caught.value) == (
         "array: scale 256x makes 21×34 px to 5376×8704, 46,792,704 px in all, and no more than "
@@ -202,6 +201,8 @@ def test_an_image_below_the_window_can_be_enlarged(fcn):
     small = PIXELS[:9]
     with pytest.raises(InputError, match="the image is 9×34 px, smaller than the 12×12 window"):
         heatmap(fcn, small, 0)
+    with pytest.warns(UserWarning, match="array: left out at 1x: smaller there"):
+        heatmap(fcn, small, 0, scales=["1x", 18])
     found = heatmap(fcn, small, 0, scales=18)
     assert found.grid.size == (18, 68)
     assert found.overlay().image().size == (34, 9)
