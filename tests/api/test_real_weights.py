@@ -172,6 +172,55 @@ def test_mobilenet_finds_what_the_photograph_shows(mobilenet, data, file):
     assert there[1] <= middle[1] <= there[3], f"{file}: the peak {box} is not on {there}"
 
 
+# The whole animal or sausage, as it is seen; its best class, and the least share of the pixels of
+# probability 1/2 that lie in the box. Beyond the outermost centres of windows, half a window from
+# the border, the nearest value holds, so that some of the background counts as well.
+OBJECTS = {
+    "cat_1080p.jpg": ("Egyptian cat", (110, 180, 1080, 1360), 0.95),
+    "parrot.jpg": ("macaw", (95, 95, 900, 465), 0.75),
+    "hot_dog.jpg": ("hotdog", (80, 90, 235, 480), 0.85),
+}
+
+
+@pytest.fixture(scope="module")
+def fine_mobilenet(mobilenet: fullconv.FCN, data: Path) -> fullconv.FCN:
+    """The same at stride 8."""
+    from fullconv.models.torchvision_import import import_timm
+
+    model = import_timm().create_model("mobilenetv2_100", pad_type="same", num_classes=1001)
+    model.load_state_dict(load_file(data / "weights/mobilenetv2_100_same_imagenet1001.safetensors"))
+    fcn = fullconv.convert(model.eval(), 224, stride=8)
+    fcn.about = mobilenet.about
+    return fcn
+
+
+@pytest.mark.parametrize("file", OBJECTS)
+@pytest.mark.parametrize(
+    ("network", "scales", "flip"),
+    [
+        ("mobilenet", [600], False),
+        ("mobilenet", [448, 600], True),
+        ("fine_mobilenet", [600], False),
+    ],
+)
+def test_heat_maps_sit_on_what_they_show(file, network, scales, flip, data, request):
+    name, there, least = OBJECTS[file]
+    fcn = request.getfixturevalue(network)
+    found = heatmap(fcn, data / "photos" / file, scales=scales, flip=flip)
+    assert found.name.split(",")[0] == name  # the most probable class anywhere
+    probability, box = found.peak
+    assert probability > 0.5
+    middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+    assert there[0] <= middle[0] <= there[2], f"{file}: the peak {box} is not on {there}"
+    assert there[1] <= middle[1] <= there[3], f"{file}: the peak {box} is not on {there}"
+    hot = found.pixels() >= 0.5
+    assert hot.sum() == sum(region.area for region in found.regions(0.5)) > 0.002 * hot.size
+    share = hot[there[0] : there[2], there[1] : there[3]].sum() / hot.sum()
+    if len(scales) == 1:  # of larger windows, fewer lie on the object alone
+        assert share >= least
+    assert share >= 0.65
+
+
 @pytest.mark.parametrize("file", PICTURES)
 def test_mobilenet_says_what_the_photograph_shows(mobilenet, data, file):
     """The photograph with its shorter side at 256 px, the map averaged: all of it is seen."""

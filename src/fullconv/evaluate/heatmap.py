@@ -23,11 +23,18 @@ from fullconv.evaluate.preparation import (
     Source,
     check_fcn,
     given_image,
-    grid_of,
     prepared,
 )
 from fullconv.evaluate.regions import Region, check_threshold, regions_of
-from fullconv.evaluate.scales import AS_IT_IS, Given, Scale, check_sizes, fitting, scales_of
+from fullconv.evaluate.scales import (
+    AS_IT_IS,
+    Given,
+    Scale,
+    check_sizes,
+    fitting,
+    left_out,
+    scales_of,
+)
 from fullconv.evaluate.score_maps import Floats, ScoreMap, best_classes, scored
 from fullconv.geometry import Box, Grid, times
 from fullconv.hosts.torch_fx.fcn import FCN
@@ -278,19 +285,13 @@ def heatmap(
     classes = fcn.about.classes
     index = None if target is None else find_class(target, classes, fcn.plan.outputs)
     picture = given_image(image, fcn.plan.channels, max_pixels)
-    if scales is None:
-        grid_of(fcn, picture)  # its error speaks of the image only
-    kept, skipped = fitting(asked, picture.size, fcn.window, str(picture.path))
-    check_sizes(kept, picture.size, max_pixels, str(picture.path))
-    for scale in skipped:
-        small = times(scale.size(picture.size))
-        warnings.warn(
-            f"{picture.path}: scale {scale} is skipped, since {small} px hold no window of "
-            f"{times(fcn.window)}.",
-            stacklevel=2,
-        )
+    where = str(picture.path)
+    kept, skipped = fitting(asked, picture.size, fcn.window, where)
+    check_sizes(kept, picture.size, max_pixels, where)
+    if skipped:
+        warnings.warn(left_out(where, skipped, fcn.window), stacklevel=2)
     x = prepared(picture, mean or fcn.about.mean, std or fcn.about.std)
-    maps = tuple(scored(fcn, x, scale, flip, str(picture.path)) for scale in kept)
+    maps = tuple(scored(fcn, x, scale, flip, where) for scale in kept)
     if index is None:
         index = best_classes(maps, 1)[0]
     return Heatmap(picture, maps, index, classes, flip, skipped)

@@ -117,7 +117,7 @@ def fitting(
     for scale in scales:
         whole = all(n >= w for n, w in zip(scale.size(size), window, strict=True))
         (kept if whole else left).append(scale)
-    if left == [AS_IT_IS]:
+    if not kept and left == [AS_IT_IS]:
         raise InputError(
             f"the image is {times(size)} px, smaller than the {times(window)} window of the "
             "classifier.",

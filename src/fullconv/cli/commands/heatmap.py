@@ -103,6 +103,7 @@ def heatmap(
     from fullconv.cli.commands.heatmap_files import HeatmapFiles
     from fullconv.evaluate.heatmap import heatmap as make_heatmap
     from fullconv.evaluate.regions import check_threshold
+    from fullconv.evaluate.scales import left_out
 
     if top is not None and target is not None:
         raise UsageError(
@@ -121,8 +122,8 @@ def heatmap(
     with at_once(), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # skipped scales, said below
         made = make_heatmap(fcn, image, target, scales=scales, flip=flip, max_pixels=max_pixels)
-        for scale in made.skipped:
-            say(f"scale {scale} is skipped: {image} holds no whole window there")
+        if made.skipped:
+            say(left_out(image, made.skipped, fcn.window))
         shown = Shown.of(made, top, threshold)
     written = files.write(shown)
     show(as_text(shown, written), as_data(shown, asked.model, written), as_json)

@@ -63,12 +63,12 @@ def figure(
     size = panel_size(image.shape[:2], len(panels))
     height, width = size
     small = small_print(*size)
-    gap, head = round(0.8 * small), round(2.2 * small)
+    gap, gutter, head = round(0.8 * small), 2 * small, round(2.2 * small)
     slot = max(width, NARROWEST * small)
-    rows, cols = arrangement(len(panels), height + head + gap, slot + gap)
+    rows, cols = arrangement(len(panels), height + head + gap, slot + gutter)
     scale = Scale(0.0, 1.0)
     bottom = head + (rows - 1) * (height + head + gap) + height
-    right = gap + cols * (slot + gap)
+    right = gap + cols * (slot + gutter) - gutter + gap
     total = right + bar_width(bottom - head, scale, small) + gap, bottom + 2 * gap
     picture = PIL.Image.new("RGB", total, PAPER)
     draw = ImageDraw.Draw(picture)
@@ -76,7 +76,7 @@ def figure(
     base = np.asarray(shown)
     for index, panel in enumerate(panels):
         row, col = divmod(index, cols)
-        top, left = head + row * (height + head + gap), gap + col * (slot + gap)
+        top, left = head + row * (height + head + gap), gap + col * (slot + gutter)
         outline(draw, (top, left, top + height, left + width), line_width(small))
         _title(draw, panel, (top - round(0.9 * small), left), slot, small)
         if not panel.layers:
