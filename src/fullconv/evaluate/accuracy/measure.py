@@ -1,0 +1,262 @@
+"""A network on labelled images: centre crop, dense evaluation, multi-crop and both, side by side.
+
+The tables 3, 4 and 5 of Simonyan & Zisserman 2015 for any network and data. Dense evaluation
+averages scores over space; between flips, scales and evaluations probabilities are averaged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from fullconv.errors import InputError, UsageError
+from fullconv.evaluate.accuracy.table import ABSENT, EVERY, ORDER, Accuracies, Problem, Row
+from fullconv.evaluate.posteriors import (
+    AVERAGES,
+    centre,
+    check_choice,
+    cropped,
+    dense,
+    flipped_too,
+    regular,
+)
+from fullconv.evaluate.preparation import check_fcn, check_preparation, prepared, resized
+from fullconv.evaluate.scales import AS_IT_IS, Given, Scale, fitting, scales_of
+from fullconv.hosts.torch_fx.fcn import FCN
+from fullconv.storage.datasets import Dataset
+
+Progress = Callable[[int, int], None]
+"""Called with how many images are done, and of how many."""
+
+BATCH = 64
+"""Images in one pass of the network, at most."""
+
+PIXELS = 1 << 20
+"""And pixels: every layer's map of all of them is held in memory."""
+
+HELD = 1 << 24
+"""Pixels of images that wait for others of their size, at most."""
+
+Posteriors = dict[tuple[str, Scale], Tensor]
+"""Probabilities `(N, K)` by evaluation and scale; a scale that does not fit is left out."""
+
+
+def accuracy(
+    fcn: FCN,
+    dataset: Dataset,
+    *,
+    scales: Given | Scale | Iterable[Given | Scale] | None = None,
+    flip: bool = True,
+    average: str = "scores",
+    evaluations: Iterable[str] = ORDER,
+    batch_size: int = BATCH,
+    progress: Progress | None = None,
+) -> Accuracies:
+    """How often the right class is the first, or among the first five, of every evaluation.
+
+    Args:
+        fcn: the network, with `fcn.about` saying how pixels become numbers. Run in inference mode.
+        dataset: labelled images, from `fullconv.storage.datasets.open_dataset`.
+        scales: sizes to which images are scaled; the image as it is by default. Each is evaluated
+            by itself, and all together by the average of their probabilities.
+        flip: whether dense and multi-crop evaluation average in the mirror image. The centre crop
+            is one crop, as a plain classifier sees it.
+        average: what dense evaluation averages over the map, "scores" or "probabilities".
+        evaluations: any of "centre", "dense", "multi-crop" and "both", the mean of the two before.
+        batch_size: images of equal size that are scored together, at most.
+        progress: told how many images are done.
+
+    Images that cannot be read, or are smaller than the window at every scale, are left out and
+    listed in `problems`. Raises InputError if none is left or scores are not finite, UsageError for
+    options or labels that do not fit the network.
+    """
+    check_fcn(fcn, "an evaluation")
+    check_choice("average", average, AVERAGES)
+    check_preparation(fcn.plan.channels, fcn.about.mean, fcn.about.std)
+    if batch_size < 1:
+        raise UsageError(f"batch_size={batch_size} must be at least 1.")
+    classes = max(2, fcn.plan.outputs)  # a single score is the probability of class 1
+    labels = dataset.labels
+    if len(labels) and not (labels.min() >= 0 and labels.max() < classes):
+        raise UsageError(
+            f"labels reach from {labels.min()} to {labels.max()}, for {classes} classes."
+        )
+    chosen = default_scales(fcn) if scales is None else scales_of(scales)
+    protocol = _Protocol(fcn, _known(evaluations), flip, average, batch_size)
+    ranks = _Ranks(labels, protocol.evaluations, chosen)
+    problems: list[Problem] = []
+    done = 0
+    for batch in _batches(dataset, protocol, chosen, problems):
+        where = dataset.names[batch.indices[0]]
+        where += f" and {len(batch.indices) - 1} more" if len(batch.indices) > 1 else ""
+        ranks.enter(batch.indices, protocol.posteriors(batch.images(), batch.scales, where))
+        done += len(batch.indices)
+        if progress is not None:
+            progress(done + len(problems), len(dataset))
+    if not done:
+        listed = "".join(f"\n- {problem}" for problem in problems[:5])
+        raise InputError(f"none of the {len(dataset):,} images can be evaluated:{listed}")
+    problems.sort(key=lambda problem: problem.index)
+    return Accuracies(
+        rows=tuple(ranks.rows()),
+        labels=labels,
+        classes=classes,
+        problems=tuple(problems),
+        flip=flip,
+        average=average,
+        remarks=dataset.remarks,
+    )
+
+
+def default_scales(fcn: FCN) -> tuple[Scale, ...]:
+    """The sizes at which a network is evaluated unless others are asked for."""
+    return (AS_IT_IS,)
+
+
+def _known(evaluations: Iterable[str]) -> tuple[str, ...]:
+    """The evaluations in the order of the table. Raises UsageError for none, or unknown ones."""
+    asked = (evaluations,) if isinstance(evaluations, str) else tuple(evaluations)
+    for evaluation in asked:
+        check_choice("evaluation", evaluation, ORDER)
+    if not asked:
+        raise UsageError("no evaluation was asked for.", hint=f"Name some of {', '.join(ORDER)}.")
+    return tuple(evaluation for evaluation in ORDER if evaluation in asked)
+
+
+@dataclass(frozen=True, slots=True)
+class _Protocol:
+    """The network and how it is evaluated."""
+
+    fcn: FCN
+    evaluations: tuple[str, ...]
+    flip: bool
+    average: str
+    batch_size: int
+
+    def posteriors(self, x: Tensor, scales: Sequence[Scale], where: str) -> Posteriors:
+        """Probabilities of images `(N, C, H, W)`, each computed once per scale and evaluation."""
+        found: Posteriors = {}
+        for scale in scales:
+            scaled = resized(x, scale.size(tuple(x.shape[2:])))
+            most = max(1, min(self.batch_size, PIXELS // (scaled.shape[2] * scaled.shape[3])))
+            parts = [self._at_one_scale(part, where) for part in torch.split(scaled, most)]
+            for evaluation in self.evaluations:
+                found[evaluation, scale] = torch.cat([part[evaluation] for part in parts])
+        return found
+
+    def _at_one_scale(self, x: Tensor, where: str) -> dict[str, Tensor]:
+        fcn, size, found = self.fcn, x.shape[2:], {}
+        wanted = set(self.evaluations)
+        views = flipped_too(x, self.flip)
+        if "centre" in wanted:
+            found["centre"] = self._crops(x, centre(size, fcn.window), where)
+        if wanted & {"dense", "both"}:
+            found["dense"] = _mean(
+                [dense(fcn, view, average=self.average, where=where) for view in views]
+            )
+        if wanted & {"multi-crop", "both"}:
+            places = regular(size, fcn.window)
+            found["multi-crop"] = _mean([self._crops(view, places, where) for view in views])
+        if "both" in wanted:
+            found["both"] = _mean([found["dense"], found["multi-crop"]])
+        return found
+
+    def _crops(self, x: Tensor, places: Sequence[tuple[int, ...]], where: str) -> Tensor:
+        return cropped(self.fcn, x, places, batch_size=self.batch_size, where=where)
+
+
+def _mean(parts: Sequence[Tensor]) -> Tensor:
+    return torch.stack(tuple(parts)).mean(0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Images of one size, prepared: their places in the data set and the scales that fit."""
+
+    scales: tuple[Scale, ...]
+    indices: list[int] = field(default_factory=list)
+    tensors: list[Tensor] = field(default_factory=list)
+
+    def images(self) -> Tensor:
+        """The images, `(N, C, H, W)`."""
+        return torch.cat(self.tensors)
+
+
+def _batches(
+    dataset: Dataset, protocol: _Protocol, scales: tuple[Scale, ...], problems: list[Problem]
+) -> Iterator[_Batch]:
+    """The images in batches of equal size; those that cannot be evaluated go to `problems`."""
+    about, window = protocol.fcn.about, protocol.fcn.window
+    waiting: dict[tuple[int, ...], _Batch] = {}
+    held = 0
+    for index, name in enumerate(dataset.names):
+        try:
+            image = dataset.image(index)
+            kept, _ = fitting(scales, image.size, window, name)
+        except InputError as error:
+            reason = " ".join(part for part in (error.what, error.why) if part)
+            problems.append(Problem(index, name, reason))
+            continue
+        batch = waiting.setdefault(image.size, _Batch(kept))
+        batch.indices.append(index)
+        batch.tensors.append(prepared(image, about.mean, about.std))
+        held += image.size[0] * image.size[1]
+        full = len(batch.indices) == protocol.batch_size
+        while full or held > HELD:
+            size = image.size if full else next(iter(waiting))  # the one that waits longest
+            full = False
+            leaving = waiting.pop(size)
+            held -= len(leaving.indices) * size[0] * size[1]
+            yield leaving
+    yield from waiting.values()
+
+
+class _Ranks:
+    """Fills in, for every row of the table, how many classes go before the right one."""
+
+    def __init__(
+        self, labels: npt.NDArray[np.int64], evaluations: Sequence[str], scales: Sequence[Scale]
+    ) -> None:
+        self._labels = labels
+        self._scales = tuple(scales)
+        every = [None] if len(self._scales) > 1 else []
+        self._ranks = {
+            (evaluation, scale): np.full(len(labels), ABSENT, np.int64)
+            for scale in (*self._scales, *every)
+            for evaluation in evaluations
+        }
+
+    def enter(self, indices: Sequence[int], posteriors: Posteriors) -> None:
+        """Take the probabilities of some images."""
+        labels = torch.from_numpy(self._labels[list(indices)])
+        for (evaluation, scale), ranks in self._ranks.items():
+            scales = self._scales if scale is None else (scale,)
+            fits = [posteriors[evaluation, s] for s in scales if (evaluation, s) in posteriors]
+            if fits:
+                ranks[list(indices)] = rank(_mean(fits), labels)
+
+    def rows(self) -> Iterator[Row]:
+        """The rows at which some image could be evaluated."""
+        for (evaluation, scale), ranks in self._ranks.items():
+            if (ranks != ABSENT).any():
+                yield Row(evaluation, EVERY if scale is None else str(scale), ranks)
+
+
+def rank(probabilities: Tensor, labels: Tensor) -> npt.NDArray[np.int64]:
+    """How many classes go before the right one, `(N,)`, of probabilities `(N, K)`.
+
+    0 is right, below 5 is among the first five. Of equal ones the first class goes first, as
+    argmax has it. A single score is the probability of class 1, that of class 0 is the rest.
+    """
+    if probabilities.shape[1] == 1:
+        probabilities = torch.cat([1 - probabilities, probabilities], 1)
+    own = probabilities.gather(1, labels[:, None])  # (N, 1)
+    earlier = torch.arange(probabilities.shape[1]) < labels[:, None]
+    before = (probabilities > own) | ((probabilities == own) & earlier)
+    ranks: npt.NDArray[np.int64] = before.sum(1).numpy()
+    return ranks
