@@ -42,7 +42,9 @@ def small(seed: int = 0) -> nn.Module:
 @pytest.fixture
 def fcn() -> fullconv.FCN:
     made = fullconv.convert(small(), 8)
-    made.about = About("net.py:build", ("ape", "bee", "cow", "dog", "猫"), (0.5,), (0.2, 0.3, 0.4))
+    made.about = About(
+        "net.py:build", ("ape", "bee", "cow", "dog", "猫"), (0.5,), (0.2, 0.3, 0.4), 9
+    )
     return made
 
 
@@ -66,7 +68,9 @@ def test_the_description_says_what_a_person_wants_to_know(fcn, tmp_path):
     assert data["geometry"] == {
         "window": [8, 8], "stride": [1, 1], "offset": [0, 0], "receptive_field": [8, 8],
     }  # fmt: skip
-    assert data["input"] == {"channels": 3, "mean": [0.5], "std": [0.2, 0.3, 0.4]}
+    assert data["input"] == {
+        "channels": 3, "mean": [0.5], "std": [0.2, 0.3, 0.4], "shortest": 9,
+    }  # fmt: skip
     assert data["classes"] == ["ape", "bee", "cow", "dog", "猫"]
     assert fullconv.Plan.from_dict(data["plan"]) == fcn.plan
     assert "Linear 144 → 5" in text  # not \u2192
@@ -270,6 +274,8 @@ def test_a_network_without_numbers(fcn, tmp_path):
         About(std=(1.0, 0.0, 1.0)),
         About(mean=(float("nan"),)),
         About(classes=(1, 2, 3, 4, 5)),
+        About(shortest=0),
+        About(shortest=True),
     ],
 )
 def test_what_is_said_of_the_network_must_fit_it(about, fcn, tmp_path):

@@ -176,6 +176,8 @@ def test_things_that_are_no_factories(tmp_path, source, message):
     ("constant", "message"),
     [
         ("WINDOW = '64'", "WINDOW = '64' is not a tuple of px"),
+        ("SHORTEST = '64'", "SHORTEST = ('64',) is not a tuple of px"),
+        ("SHORTEST = 0", "the shortest side 0 px cannot be."),
         ("WINDOW = (64,)", "WINDOW=(64,) names 1 axes, but the network has 2"),
         ("WINDOW = -1", "WINDOW=-1 must be made of positive whole numbers"),
         ("CLASSES = 'cat'", "CLASSES = 'cat' is not a tuple of names"),

@@ -53,6 +53,18 @@ def test_random(offline):
     assert torch.equal(one.module.fc.weight, two.module.fc.weight)
 
 
+def test_the_side_to_which_images_are_scaled_for_testing(offline):
+    net = timm_hub.import_timm().create_model("test_resnet")
+    for change, shortest in (
+        ({"crop_pct": 0.875}, 182),  # 160 / 0.875 = 182.86, rounded down as timm does
+        ({"crop_pct": 0.875, "crop_mode": "squash"}, None),
+        ({"crop_pct": None}, None),
+        ({"crop_pct": 1.0, "input_size": (3, 96, 128)}, 96),
+    ):
+        net.pretrained_cfg = {"input_size": (3, 160, 160), "crop_mode": "center", **change}
+        assert timm_hub.described(net).shortest == shortest
+
+
 def test_architecture_only(offline, tmp_path):
     loaded = load_model(SMALL, weights=tmp_path / "not_there", architecture_only=True)
     assert loaded.weights == "not loaded (architecture only)"

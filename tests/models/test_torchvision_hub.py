@@ -165,6 +165,14 @@ def test_every_classifier_is_described():
         assert len(preset.mean) == len(preset.std) == 3, name
 
 
+@pytest.mark.parametrize(
+    ("name", "shortest"), [("alexnet", 256), ("inception_v3", 342), ("r3d_18", None)]
+)
+def test_the_side_to_which_images_are_scaled_for_testing(name, shortest, offline):
+    loaded = load_model(f"torchvision:{name}", architecture_only=True)
+    assert loaded.shortest == shortest
+
+
 @pytest.mark.parametrize(("package", "form"), [("torchvision", SMALL), ("timm", "timm:resnet18")])
 def test_missing_extra(monkeypatch, package, form):
     monkeypatch.setitem(sys.modules, package, None)  # import says ModuleNotFoundError

@@ -52,6 +52,7 @@ def save(fcn: FCN, path: str | os.PathLike[str]) -> tuple[Path, Path]:
             "channels": fcn.plan.channels,
             "mean": list(fcn.about.mean),
             "std": list(fcn.about.std),
+            "shortest": fcn.about.shortest,
         },
         "plan": fcn.plan.to_dict(),
         "classes": fcn.about.classes,
@@ -207,7 +208,10 @@ def _about(description: Mapping[str, Any], plan: Plan) -> About:
         classes = tuple(classes)
         if len(classes) != plan.outputs or not all(isinstance(name, str) for name in classes):
             raise ValueError(f"{len(classes)} class names for {plan.outputs} scores")
-    return About(str(description["model"]), classes, mean, std)
+    shortest = read.get("shortest")
+    if shortest is not None and (type(shortest) is not int or shortest < 1):
+        raise ValueError(f"a shortest side of {shortest!r} px")
+    return About(str(description["model"]), classes, mean, std, shortest)
 
 
 def _digest(path: Path) -> str:

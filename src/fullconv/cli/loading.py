@@ -41,11 +41,12 @@ def load_and_convert(asked: Asked) -> tuple[Classifier, FCN]:
     classifier = load_model(asked.model, weights=asked.weights)
     say(f"{classifier.form}: weights {classifier.weights}")
     fcn = convert(classifier.module, window_of(classifier, asked), **asked.options)
+    shortest = classifier.shortest if fcn.window == classifier.window else None
     names, count = classifier.classes, fcn.plan.outputs
     if names is not None and len(names) != count:
         say(f"{classifier.form}: its {len(names)} class names are left out, for {count} scores")
         names = None
-    fcn.about = About(classifier.form, names, classifier.mean, classifier.std)
+    fcn.about = About(classifier.form, names, classifier.mean, classifier.std, shortest)
     return classifier, fcn
 
 

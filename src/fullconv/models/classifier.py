@@ -25,6 +25,8 @@ class Classifier:
         classes: one name per score; None where the scores have no known names.
         mean, std: for pixels scaled to 0..1; one number per channel, or a single one for all.
         weights: where the weights came from, in words.
+        shortest: the shortest side, px, to which images are scaled when the classifier is tested;
+            None where nothing says so.
 
     Raises UsageError if `mean` and `std` do not go together.
     """
@@ -36,6 +38,7 @@ class Classifier:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     weights: str
+    shortest: int | None = None
 
     def __post_init__(self) -> None:
         self.module.eval()
@@ -44,6 +47,12 @@ class Classifier:
                 f"the mean {self.mean} and the std {self.std} do not go together.",
                 where=self.form,
                 hint="Give both as many numbers as there are channels, or one; every std is > 0.",
+            )
+        if self.shortest is not None and self.shortest < 1:
+            raise UsageError(
+                f"the shortest side {self.shortest} px cannot be.",
+                where=self.form,
+                hint="Give a whole number above 0.",
             )
 
 

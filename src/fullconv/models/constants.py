@@ -1,8 +1,9 @@
-"""What a Python module says about the network it makes, in four constants.
+"""What a Python module says about the network it makes, in five constants.
 
     WINDOW = 64                  px; one number, or one for each axis
     CLASSES = ("cat", "dog")     one name per score
     MEAN, STD = (0.5,), (0.25,)  of pixels scaled to 0..1; one number, or one for each channel
+    SHORTEST = 72                px; the shortest side to which images are scaled for testing
 
 All are optional. What is missing is taken from the network if it carries timm's configuration; else
 window and classes are unknown, and pixels are fed as they are, scaled to 0..1.
@@ -29,7 +30,8 @@ def classifier_from(
 
     Raises UsageError for a constant that is not what it should be.
     """
-    window, mean, std = described(module)
+    found = described(module)
+    window, mean, std, shortest = found.window, found.mean, found.std, found.shortest
     if "WINDOW" in constants:
         given = constants["WINDOW"]
         if not isinstance(given, int):
@@ -42,6 +44,10 @@ def classifier_from(
         mean = _numbers(form, "MEAN", constants["MEAN"])
     if "STD" in constants:
         std = _numbers(form, "STD", constants["STD"])
+    if "SHORTEST" in constants:
+        (shortest,) = _entries(form, "SHORTEST", (constants["SHORTEST"],), int, "px")
+    elif "WINDOW" in constants:
+        shortest = None  # what timm says belongs to its own window
     return Classifier(
         module=module,
         form=form,
@@ -50,6 +56,7 @@ def classifier_from(
         mean=mean or (0.0,) * len(std or (1.0,)),
         std=std or (1.0,) * len(mean or (0.0,)),
         weights=weights,
+        shortest=shortest,
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,30 +51,49 @@ def load_timm(form: str, weights: str | Path | None, architecture_only: bool) ->
             path = Path(weights)
             load_weights(module, path)
             origin = f"file {path}"
-    window, mean, std = described(module)
+    found = described(module)
     return Classifier(
         module=module,
         form=form,
-        window=window,
+        window=found.window,
         classes=None if origin == "random" else _classes(module),
-        mean=mean or (0.0,),
-        std=std or (1.0,),
+        mean=found.mean or (0.0,),
+        std=found.std or (1.0,),
         weights=origin,
+        shortest=found.shortest,
     )
 
 
-def described(
-    module: nn.Module,
-) -> tuple[tuple[int, ...] | None, tuple[float, ...] | None, tuple[float, ...] | None]:
-    """Window in px, mean and std of a network that carries timm's configuration; else None each."""
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What timm's configuration says of a network's input; None where it says nothing.
+
+    Attributes:
+        window: px per axis.
+        mean, std: of pixels scaled to 0..1.
+        shortest: the shortest side to which images are scaled when the network is tested, px.
+    """
+
+    window: tuple[int, ...] | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    shortest: int | None = None
+
+
+def described(module: nn.Module) -> Described:
+    """What is known of the input of a network that carries timm's configuration."""
     given = getattr(module, "pretrained_cfg", None) or getattr(module, "default_cfg", None)
     if not isinstance(given, Mapping):
-        return None, None, None
-    size, mean, std = (given.get(key) for key in ("input_size", "mean", "std"))
-    return (
-        tuple(size[1:]) if size else None,  # (C, H, W)
+        return Described()
+    size, mean, std, share = (given.get(key) for key in ("input_size", "mean", "std", "crop_pct"))
+    window = tuple(size[1:]) if size else None  # (C, H, W)
+    # The window is a share of the shortest side, unless images are squeezed into a square.
+    cut = share and window and given.get("crop_mode", "center") == "center"
+    return Described(
+        window,
         tuple(mean) if mean else None,
         tuple(std) if std else None,
+        math.floor(min(window) / share) if cut and window else None,
     )
 
 

@@ -64,7 +64,14 @@ def load_torchvision(form: str, weights: str | Path | None, architecture_only: b
         mean=tuple(preset.mean),
         std=tuple(preset.std),
         weights=origin,
+        shortest=_shortest(preset),
     )
+
+
+def _shortest(preset: Any) -> int | None:
+    """The side to which a weights entry scales images; a video's frames are scaled to two."""
+    sides: tuple[int, ...] = tuple(getattr(preset, "resize_size", None) or ())
+    return sides[0] if len(sides) == 1 else None
 
 
 def _entry(form: str, name: str, option: str) -> Any:

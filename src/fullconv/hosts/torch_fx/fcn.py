@@ -28,12 +28,15 @@ class About:
         form: the MODEL word it was loaded from.
         classes: one name per score, or None.
         mean, std: of pixels scaled to 0..1, one number per channel or a single one for all.
+        shortest: the shortest side, px, to which images are scaled when the classifier is tested,
+            or None.
     """
 
     form: str = ""
     classes: tuple[str, ...] | None = None
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
+    shortest: int | None = None
 
 
 _TAKEN = frozenset(vars(fx.GraphModule(nn.Module(), fx.Graph())))
