@@ -33,12 +33,15 @@ def read_arrays(
         with np.load(path, allow_pickle=False) as archive:
             x, y = _names(path, list(archive.files), split)
             pixels, labels = archive[x], archive[y]
+            for name, array in ((x, pixels), (y, labels)):
+                if not isinstance(array, np.ndarray):  # NumPy gives the bytes of any other file
+                    raise InputError(f"is damaged: {name} is no array of NumPy.", where=str(path))
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(f"cannot be read: {reason}.", where=str(path)) from error
     except MemoryError as error:
         raise InputError("does not fit in memory.", where=str(path)) from error
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         pickled = "allow_pickle" in str(error)
         raise InputError(
             "holds Python objects, which are not read: they can run code."

@@ -83,12 +83,12 @@ def _numbers(
             where=str(path),
             hint=f"Name one of them: {path / splits[-1]}.",
         )
-    listed = "\n".join(f"- {name}: {error.what}" for name, error in list(strange.items())[:LISTED])
-    more = f"\n- and {len(strange) - LISTED} more" if len(strange) > LISTED else ""
+    listed = "".join(f"\n- {name}: {error.what}" for name, error in list(strange.items())[:LISTED])
+    listed += f"\n- and {len(strange) - LISTED} more" if len(strange) > LISTED else ""
     raise InputError(
-        f"{len(strange)} of {len(folders)} sub-folders are no classes of the network.",
+        f"{len(strange)} of {len(folders)} sub-folders are no classes of the network:{listed}",
         where=str(path),
-        why=f"The images of a class lie in a sub-folder with its name or number.\n{listed}{more}\n",
+        why="The images of a class lie in a sub-folder with its name or number.",
         hint=next(iter(strange.values())).hint,
     )
 

@@ -45,7 +45,7 @@ LISTED = 20  # images that could not be evaluated, named at the end
               help="Of an .npz file: which x_NAME and y_NAME.")  # fmt: skip
 @click.option("--scales", metavar="LIST",
               help="Sizes to score at, as 256,384,512 (shortest side, px) or 0.5x,1x "
-              "[the image as it is].")  # fmt: skip
+              "[the size the model is tested at, or the image as it is].")  # fmt: skip
 @click.option("--flip/--no-flip", default=True, show_default=True,
               help="Average in the mirror image (dense and multi-crop).")  # fmt: skip
 @click.option("--average", type=click.Choice(["scores", "probabilities"]), default="scores",

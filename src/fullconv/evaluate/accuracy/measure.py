@@ -62,8 +62,9 @@ def accuracy(
     Args:
         fcn: the network, with `fcn.about` saying how pixels become numbers. Run in inference mode.
         dataset: labelled images, from `fullconv.storage.datasets.open_dataset`.
-        scales: sizes to which images are scaled; the image as it is by default. Each is evaluated
-            by itself, and all together by the average of their probabilities.
+        scales: sizes to which images are scaled; by default `fcn.about.shortest`, where it is
+            known, else the image as it is. Each is evaluated by itself, and all together by the
+            average of their probabilities.
         flip: whether dense and multi-crop evaluation average in the mirror image. The centre crop
             is one crop, as a plain classifier sees it.
         average: what dense evaluation averages over the map, "scores" or "probabilities".
@@ -114,8 +115,9 @@ def accuracy(
 
 
 def default_scales(fcn: FCN) -> tuple[Scale, ...]:
-    """The sizes at which a network is evaluated unless others are asked for."""
-    return (AS_IT_IS,)
+    """The size at which a classifier is tested, where that is known, else the image as it is."""
+    side = fcn.about.shortest
+    return (AS_IT_IS,) if side is None else (Scale(shortest=side),)
 
 
 def _known(evaluations: Iterable[str]) -> tuple[str, ...]:
