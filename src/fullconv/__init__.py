@@ -25,6 +25,8 @@ if TYPE_CHECKING:
         RefusedError,
         UsageError,
     )
+    from fullconv.evaluate.classification import Classification
+    from fullconv.evaluate.classify import classify
     from fullconv.evaluate.heatmap import Heatmap, heatmap
     from fullconv.geometry import Grid
     from fullconv.hosts.torch_fx.fcn import FCN
@@ -40,6 +42,8 @@ _HOMES = {
     "save": "api.save",
     "load": "api.save",
     "sliding": "api.sliding",
+    "classify": "evaluate.classify",
+    "Classification": "evaluate.classification",
     "heatmap": "evaluate.heatmap",
     "Heatmap": "evaluate.heatmap",
     "FCN": "hosts.torch_fx.fcn",
@@ -55,6 +59,7 @@ _HOMES = {
 __all__ = [
     "FCN",
     "Certificate",
+    "Classification",
     "FullconvError",
     "Grid",
     "Heatmap",
@@ -63,6 +68,7 @@ __all__ = [
     "Plan",
     "RefusedError",
     "UsageError",
+    "classify",
     "convert",
     "heatmap",
     "load",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -185,14 +185,7 @@ def _judge(
 
 def _draw(folder: Path, mosaic: npt.NDArray[np.uint8], made: Heatmap) -> tuple[str, ...]:
     """The mosaic, the winning classes, and one class as a heat map, over the colour picture."""
-    shown = Heatmap(
-        Image(Path("mosaic"), mosaic),
-        made.scores,
-        made.probabilities,
-        made.grid,
-        made.index,
-        made.classes,
-    )
+    shown = replace(made, image=Image(Path("mosaic"), mosaic))
     pictures = {
         "mosaic.png": PIL.Image.fromarray(mosaic),
         "classes.png": class_map(mosaic, made.scores, made.grid, textures.CLASSES),

@@ -84,9 +84,10 @@ def test_geometry_tells_where_cells_lie_and_is_json(fcn):
     made = heatmap(fcn, PIXELS, 0)
     geometry = made.geometry()
     assert geometry == {
-        "format": "fullconv-map-1", "image": "array", "size": [21, 34], "window": [12, 12],
-        "stride": [2, 2], "offset": [0, 0], "shape": [4, 5, 12], "axes": ["class", "row", "col"],
-        "classes": list(NAMES),
+        "format": "fullconv-map-1", "image": "array", "image_size": [21, 34], "size": [21, 34],
+        "window": [12, 12], "stride": [2, 2], "offset": [0, 0], "shape": [4, 5, 12],
+        "axes": ["class", "row", "col"], "values": "scores", "classes": list(NAMES),
+        "scales": ["1x"], "flip": False,
     }  # fmt: skip
 
 

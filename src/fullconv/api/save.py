@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fullconv.errors import FullconvError, InputError, RefusedError, UsageError
 from fullconv.hosts.torch_fx.fcn import FCN, About
+from fullconv.hosts.torch_fx.optimized.network import OptimizedFCN
 from fullconv.hosts.torch_fx.saved.program import fill, skeleton, to_program
 from fullconv.storage.description import is_sealed, read_description, sealed, write_description
 from fullconv.storage.files import atomic
@@ -40,6 +41,11 @@ def save(fcn: FCN, path: str | os.PathLike[str]) -> tuple[Path, Path]:
         raise UsageError(
             f"only an FCN can be saved here, not a {type(fcn).__name__}.",
             hint="Make one with fullconv.convert(model, window).",
+        )
+    if isinstance(fcn, OptimizedFCN):
+        raise UsageError(
+            "an optimized FCN is not saved.",
+            hint="Save the FCN it came from; once loaded, it is optimized again in a moment.",
         )
     path, beside = _pair(path)
     check_target(path)

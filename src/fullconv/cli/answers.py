@@ -25,6 +25,11 @@ def show(text: str, data: Mapping[str, Any], as_json: bool) -> None:
     The JSON is plain ASCII, which every terminal and pipe takes.
     """
     answer = json.dumps(_finite(data), indent=1, allow_nan=False) if as_json else text.rstrip("\n")
+    show_line(answer)
+
+
+def show_line(answer: str) -> None:
+    """A part of the answer, on stdout at once."""
     try:
         click.echo(answer)
     except BrokenPipeError:

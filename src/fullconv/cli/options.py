@@ -57,7 +57,24 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]
         return numbers
 
 
-def _together(*decorators: Decorator) -> Decorator:
+class ScalesType(click.ParamType):  # type: ignore[type-arg]
+    """`256`, or `256,384,512` and `0.5x,1x` for several scales."""
+
+    name = "SCALES"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[Any, ...]:
+        """The scales, each once; a usage error for anything else."""
+        from fullconv.evaluate.scales import scales_of
+
+        if isinstance(value, tuple):
+            return value
+        try:
+            return scales_of(str(value).split(","))
+        except UsageError as error:
+            self.fail(f"{error.what} {error.hint}".rstrip(), param, ctx)
+
+
+def together(*decorators: Decorator) -> Decorator:
     """Several decorators as one, the first outermost."""
 
     def decorate(command: Command) -> Command:
@@ -102,7 +119,7 @@ def model_options(command: Command) -> Command:
     return _model_options(packed)
 
 
-_model_options = _together(
+_model_options = together(
     click.argument("model"),
     click.option("--weights", metavar="FILE",
                  help="Its weights: safetensors, or a PyTorch checkpoint."),
@@ -119,13 +136,28 @@ _model_options = _together(
                  help="How a finer stride is reached; both give the same map [dilate]."),
 )  # fmt: skip
 
-preparation_options = _together(
+preparation_options = together(
     click.option("--mean", type=Numbers(),
                  help="Subtracted from pixels scaled to 0..1, as 0.5 or 0.5,0.4,0.3 "
                  "[the model's]."),
     click.option("--std", type=Numbers(), help="They are then divided by it [the model's]."),
 )  # fmt: skip
 """How pixels become numbers, where MODEL does not say."""
+
+
+def scales_option(default: str) -> Decorator:
+    """Several sizes of an image; `default` says in words what stands for none."""
+    return click.option(
+        "--scales",
+        type=ScalesType(),
+        help="Sizes at which an image is scored: its shortest side in px, as 256,384,512, or "
+        f"factors, as 0.5x,1x [{default}].",
+    )
+
+
+flip_option = click.option(
+    "--flip", is_flag=True, help="Score the mirror image too, and average the probabilities."
+)
 
 classes_option = click.option(
     "--classes", metavar="FILE", help="Class names, one per line or a JSON list [the model's]."

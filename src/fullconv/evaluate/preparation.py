@@ -25,7 +25,7 @@ MAX_PIXELS = 200_000_000
 
 
 def check_fcn(fcn: FCN, purpose: str) -> None:
-    """Raise UsageError for what is no FCN of images; `purpose` needs one."""
+    """Raise UsageError for what is no FCN of images with its class names; `purpose` needs one."""
     if not isinstance(fcn, FCN):
         raise UsageError(
             f"{purpose} needs an FCN, not a {type(fcn).__name__}.",
@@ -33,6 +33,9 @@ def check_fcn(fcn: FCN, purpose: str) -> None:
         )
     if len(fcn.window) != 2:
         raise UsageError(f"an image has two spatial axes, and this network has {len(fcn.window)}.")
+    classes, count = fcn.about.classes, fcn.plan.outputs
+    if classes is not None and len(classes) != count:
+        raise UsageError(f"there are {len(classes)} class names for {count} scores.")
 
 
 def given_image(source: Source, channels: int, max_pixels: int = MAX_PIXELS) -> Image:

@@ -83,6 +83,12 @@ def scales_of(given: Given | Scale | Iterable[Given | Scale]) -> tuple[Scale, ..
     return listed
 
 
+def left_out(where: str, scales: Iterable[Scale], window: tuple[int, ...]) -> str:
+    """The warning that scales were left out."""
+    listed = ", ".join(map(str, scales))
+    return f"{where}: left out at {listed}: smaller there than the {times(window)} window"
+
+
 def fitting(
     scales: Iterable[Scale], size: tuple[int, ...], window: tuple[int, ...], where: str
 ) -> tuple[tuple[Scale, ...], tuple[Scale, ...]]:
@@ -95,6 +101,14 @@ def fitting(
     for scale in scales:
         whole = all(n >= w for n, w in zip(scale.size(size), window, strict=True))
         (kept if whole else left).append(scale)
+    if left == [AS_IT_IS]:
+        raise InputError(
+            f"the image is {times(size)} px, smaller than the {times(window)} window of the "
+            "classifier.",
+            where=where,
+            why="A score needs one whole window.",
+            hint=f"Give a scale of at least {max(window)}: the shortest side in px.",
+        )
     if not kept:
         sizes = " and ".join(f"{times(scale.size(size))} px" for scale in left)
         raise InputError(

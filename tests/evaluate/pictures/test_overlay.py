@@ -1,16 +1,12 @@
-from fractions import Fraction
-from itertools import pairwise
-
 import numpy as np
 import PIL.Image
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from fullconv.errors import InputError, UsageError
+from fullconv.evaluate.lattice import Layer
 from fullconv.evaluate.pictures.colors import colors
-from fullconv.evaluate.pictures.overlay import FAINTEST, covered, overlay, per_pixel
-from fullconv.geometry import Grid, Windows
+from fullconv.evaluate.pictures.overlay import FAINTEST, overlay, painted
+from fullconv.geometry import Grid
 from fullconv.storage.images import read_image
 
 RNG = np.random.default_rng(3)
@@ -22,91 +18,6 @@ def photo(height: int, width: int) -> np.ndarray:
 
 def paint(image, scores, grid, title="", low=0.0, high=1.0, **options):
     return overlay(image, scores, grid, title=title, low=low, high=high, **options)
-
-
-# ------------------------------------------------------------------------------- where scores lie
-
-
-@st.composite
-def grids(draw):
-    window = draw(st.tuples(st.integers(1, 6), st.integers(1, 6)))
-    stride = draw(st.tuples(st.integers(1, 7), st.integers(1, 7)))
-    extra = draw(st.tuples(st.integers(0, 15), st.integers(0, 15)))
-    return Grid((window[0] + extra[0], window[1] + extra[1]), window, stride)
-
-
-def between(centers: list[Fraction], place: Fraction) -> tuple[int, int, Fraction]:
-    """The centres around a place, and how far it is from the first to the second."""
-    if place <= centers[0]:
-        return 0, 0, Fraction(0)
-    for index, (one, two) in enumerate(pairwise(centers)):
-        if place <= two:
-            return index, index + 1, (place - one) / (two - one)
-    return len(centers) - 1, len(centers) - 1, Fraction(0)
-
-
-@settings(max_examples=150, deadline=None)
-@given(grid=grids(), seed=st.integers(0, 2**32 - 1))
-def test_scores_are_interpolated_between_the_centres_of_their_windows(grid, seed):
-    scores = np.random.default_rng(seed).normal(size=grid.shape)
-    rows = [grid.center(row, 0)[0] for row in range(grid.shape[0])]
-    cols = [grid.center(0, col)[1] for col in range(grid.shape[1])]
-    expected = np.empty(grid.size)
-    for i, j in np.ndindex(*grid.size):
-        above, below, down = between(rows, i + Fraction(1, 2))
-        left, right, over = between(cols, j + Fraction(1, 2))
-        corners = scores[[[above, above], [below, below]], [[left, right], [left, right]]]
-        weights = np.outer([float(1 - down), float(down)], [float(1 - over), float(over)])
-        expected[i, j] = (corners * weights).sum()
-    np.testing.assert_allclose(per_pixel(scores, grid, 0, grid.size[0]), expected, atol=1e-12)
-
-
-@settings(max_examples=150, deadline=None)
-@given(grid=grids())
-def test_covered_pixels_are_those_in_a_window(grid):
-    expected = np.zeros(grid.size, bool)
-    for cell in np.ndindex(*grid.shape):
-        top, left, bottom, right = grid.box(*cell)
-        expected[top:bottom, left:right] = True
-    rows, cols = (covered(axis, 0, size) for axis, size in zip(grid.axes, grid.size, strict=True))
-    np.testing.assert_array_equal(rows[:, None] & cols, expected)
-
-
-@pytest.mark.parametrize(
-    ("window", "stride"), [((224, 224), (32, 32)), ((227, 224), (8, 32)), ((64, 65), (4, 1))]
-)
-def test_an_affine_map_is_exact_up_to_the_far_corner(window, stride):
-    """With strides that are powers of two every step is exact, so the results must be equal."""
-    grid = Grid((5000, 3001), window, stride)
-    rows, cols = grid.shape
-    scores = 3.0 * np.arange(rows)[:, None] - 5.0 * np.arange(cols) + 11.0
-    for start, stop in ((112, 120), (2500, 2504), (5000 - stride[0] - window[0] // 2, 5000)):
-        values = per_pixel(scores, grid, start, stop)
-        down = (np.arange(start, stop) + 0.5 - window[0] / 2) / stride[0]
-        over = (np.arange(3001) + 0.5 - window[1] / 2) / stride[1]
-        down, over = np.clip(down, 0, rows - 1), np.clip(over, 0, cols - 1)
-        np.testing.assert_array_equal(values, 3.0 * down[:, None] - 5.0 * over + 11.0)
-
-
-def test_a_pixel_at_the_centre_of_a_window_has_its_score():
-    grid = Grid((5000, 41), (7, 5), (3, 2))
-    scores = RNG.normal(size=grid.shape)
-    for row in (0, 1, grid.shape[0] - 1):
-        middle = row * 3 + 3  # of seven pixels
-        values = per_pixel(scores, grid, middle, middle + 1)[0]
-        np.testing.assert_array_equal(values[2:40:2][: grid.shape[1]], scores[row])
-
-
-def test_rows_do_not_depend_on_the_block_they_are_asked_in():
-    grid = Grid((61, 40), (9, 8), (5, 3))
-    scores = RNG.normal(size=grid.shape).astype(np.float32)
-    whole = per_pixel(scores, grid, 0, 61)
-    parts = [per_pixel(scores, grid, start, min(start + 7, 61)) for start in range(0, 61, 7)]
-    np.testing.assert_array_equal(np.concatenate(parts), whole)
-
-
-def test_gaps_between_windows_are_not_covered():
-    np.testing.assert_array_equal(covered(Windows(2, 3, 3), 0, 10), [1, 1, 0, 1, 1, 0, 1, 1, 0, 0])
 
 
 # ------------------------------------------------------------------------------------ the picture
@@ -204,6 +115,43 @@ def test_the_bar_tells_when_scores_lie_beyond_its_range():
     image, grid = photo(200, 300), Grid((200, 300), (200, 150), (1, 150))
     inside, outside = (paint(image, np.array([[0.0, x]]), grid).picture for x in (1.0, 1.1))
     assert np.any(np.asarray(inside) != np.asarray(outside))
+
+
+def test_several_layers_are_painted_as_their_mean():
+    image = photo(40, 50)
+    one, two = Grid((40, 50), (8, 8), (4, 4)), Grid((20, 25), (8, 8), (4, 4))
+    layers = [
+        Layer(np.full(one.shape, 0.2), one, (40, 50)),
+        Layer(np.full(two.shape, 0.6), two, (20, 25)),
+    ]
+    seen = np.asarray(painted(image, layers, title="").image())
+    alone = np.asarray(paint(image, np.full(one.shape, 0.4), one).image())
+    first = np.asarray(paint(image, np.full(one.shape, 0.2), one).image())
+    # The smaller one's windows end at 20 of 20 px, and at 24 of 25: the middles of 48 px.
+    np.testing.assert_array_equal(seen[:, :48], alone[:, :48])
+    np.testing.assert_array_equal(seen[:, 48:], first[:, 48:])
+
+
+@pytest.mark.parametrize("size", [(64, 50), (2250, 400)])
+def test_boxes_are_outlined_along_their_inside(size):
+    image = np.full((*size, 3), 128, np.uint8)
+    grid = Grid(size, (16, 16), (8, 8))
+    layers = [Layer(np.zeros(grid.shape), grid, size)]
+    boxes = [(10, 20, 40, 45), (0, 0, *size)]
+    plain, seen = (
+        np.asarray(painted(image, layers, title="x", boxes=given).image()).astype(int)
+        for given in ((), boxes)
+    )
+    white = (seen == 255).all(axis=2)
+    for top, left, bottom, right in boxes:
+        for line in (
+            white[top, left:right], white[bottom - 1, left:right],
+            white[top:bottom, left], white[top:bottom, right - 1],
+        ):  # fmt: skip
+            assert line.all()
+    np.testing.assert_array_equal(seen[16:34, 26:39], plain[16:34, 26:39])
+    assert seen[9, 30].max() < 50  # a dark rim, outside
+    np.testing.assert_array_equal(seen[45:48, 4:-4], plain[45:48, 4:-4])
 
 
 # ------------------------------------------------------------------------------- what goes wrong

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,11 +20,17 @@ from fullconv.cli.options import (
     MODEL_FORMS,
     Asked,
     classes_option,
+    flip_option,
     json_option,
     model_options,
     pixels_option,
     preparation_options,
+    scales_option,
 )
+from fullconv.errors import UsageError
+
+if TYPE_CHECKING:
+    from fullconv.evaluate.scales import Scale
 
 
 @click.command(
@@ -38,6 +46,20 @@ from fullconv.cli.options import (
     help="The class to show [the most probable one anywhere].",
 )
 @click.option(
+    "--top",
+    type=click.IntRange(1),
+    metavar="K",
+    help="Show the K classes with the highest probability anywhere, side by side.",
+)
+@scales_option("as it is")
+@flip_option
+@click.option(
+    "--threshold",
+    type=float,
+    metavar="P",
+    help="List and draw a box around every connected region whose probability reaches P.",
+)
+@click.option(
     "-o",
     "--output",
     metavar="FILE.png",
@@ -48,7 +70,8 @@ from fullconv.cli.options import (
     "map_path",
     metavar="FILE.npy",
     help="Also write the raw scores (class, row, col), and beside them, as .json, where "
-    "the cells lie.",
+    "the cells lie. With --flip or several scales: the fused probabilities of the classes shown "
+    "(class, H, W) at every pixel of the image, NaN where no window lies.",
 )
 @classes_option
 @preparation_options
@@ -58,6 +81,10 @@ def heatmap(
     asked: Asked,
     image: str,
     target: str | None,
+    top: int | None,
+    scales: tuple[Scale, ...] | None,
+    flip: bool,
+    threshold: float | None,
     output: str | None,
     map_path: str | None,
     classes: str | None,
@@ -68,12 +95,21 @@ def heatmap(
 ) -> None:
     """Show where in IMAGE a class is: the probability at every window, painted over it.
 
-    The picture shows one class, as probabilities from 0 to 1; --map keeps the raw scores of all.
+    The picture shows one class, or the --top ones, as probabilities from 0 to 1. Several --scales
+    are averaged at every pixel of the image.
     """
+    from fullconv.cli.commands.heatmap_answer import Shown, as_data, as_text
     from fullconv.cli.commands.heatmap_files import HeatmapFiles
     from fullconv.evaluate.heatmap import heatmap as make_heatmap
-    from fullconv.geometry import times
+    from fullconv.evaluate.regions import check_threshold
 
+    if top is not None and target is not None:
+        raise UsageError(
+            "--top and --class exclude each other.",
+            why="One shows the most probable classes, the other a certain one.",
+        )
+    if threshold is not None:
+        check_threshold(threshold)
     files = HeatmapFiles.named(image, output, map_path)
     files.check({"the image": Path(image), "the class names": as_path(classes),
                  "the weights": as_path(asked.weights),
@@ -81,20 +117,11 @@ def heatmap(
     fcn = load_fcn(asked)
     describe(fcn, classes, mean, std)
     say(f"scoring {image} ...")
-    with at_once():
-        made = make_heatmap(fcn, image, target, max_pixels=max_pixels)
-    written = files.write(made)
-    value, box = made.peak
-    rows, cols = made.grid.shape
-    text = (
-        f"{image}: {times(made.grid.size)} px, a map of {rows}×{cols} windows "
-        f"({times(made.grid.window)} px, every {times(made.grid.stride)} px)\n"
-        f"{made.name}: at most {value:.3f}, in rows {box[0]} to {box[2]}, "
-        f"columns {box[1]} to {box[3]}\n"
-        f"written: {', '.join(written)}"
-    )
-    data = {
-        **made.geometry(), "model": asked.model, "class": made.index, "name": made.name,
-        "peak": value, "peak_box": list(box), "written": written,
-    }  # fmt: skip
-    show(text, data, as_json)
+    with at_once(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # skipped scales, said below
+        made = make_heatmap(fcn, image, target, scales=scales, flip=flip, max_pixels=max_pixels)
+        for scale in made.skipped:
+            say(f"scale {scale} is skipped: {image} holds no whole window there")
+        shown = Shown.of(made, top, threshold)
+    written = files.write(shown)
+    show(as_text(shown, written), as_data(shown, asked.model, written), as_json)

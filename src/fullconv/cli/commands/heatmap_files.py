@@ -1,4 +1,4 @@
-"""The files that `fullconv heatmap` writes: a picture, perhaps the raw map and its geometry."""
+"""The files that `fullconv heatmap` writes: a picture, perhaps the map and its geometry."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from fullconv.cli.commands.heatmap_answer import Shown
 from fullconv.cli.options import distinct
 from fullconv.errors import FullconvError, UsageError
-from fullconv.evaluate.heatmap import MAP_FORMAT, Heatmap
+from fullconv.evaluate.heatmap import MAP_FORMAT
+from fullconv.evaluate.score_maps import Floats
 from fullconv.storage.description import write_description
 from fullconv.storage.files import atomic
 from fullconv.storage.outputs import check_replaceable, check_writable
@@ -49,9 +51,9 @@ class HeatmapFiles:
         if self.geometry is not None and self.scores is not None:
             check_replaceable(self.geometry, MAP_FORMAT, self.scores.name)
 
-    def write(self, made: Heatmap) -> list[str]:
+    def write(self, shown: Shown) -> list[str]:
         """Write all files or none; their names."""
-        picture = made.overlay().picture
+        picture = shown.picture()
         written = [str(self.picture)]
         with ExitStack() as stack:
             part = stack.enter_context(atomic(self.picture))
@@ -67,7 +69,14 @@ class HeatmapFiles:
                     hint="Name a .png file.",
                 ) from error
             if self.scores is not None and self.geometry is not None:
-                np.save(stack.enter_context(atomic(self.scores)), made.scores)
-                write_description(stack.enter_context(atomic(self.geometry)), made.geometry())
+                np.save(stack.enter_context(atomic(self.scores)), _values(shown))
+                write_description(stack.enter_context(atomic(self.geometry)), shown.geometry())
                 written += [str(self.scores), str(self.geometry)]
         return written
+
+
+def _values(shown: Shown) -> Floats:
+    """The raw scores of one pass; of several the fused probabilities of what is shown."""
+    if not shown.made.fused:
+        return shown.made.scores
+    return np.stack([shown.made.pixels(peak.index) for peak in shown.peaks])

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import PIL.Image
 from PIL import ImageDraw, ImageFont
 
+from fullconv.evaluate.lattice import lattices
 from fullconv.evaluate.pictures.figure import INK, PAPER, SHARE, SMALLEST
-from fullconv.evaluate.pictures.overlay import covered
 from fullconv.geometry import Grid, Windows
 
 GOLDEN = 0.618034  # of the colour circle from one class to the next: neighbours differ most
@@ -35,7 +35,7 @@ def class_map(
     rows, cols = (_nearest(axis, size) for axis, size in zip(grid.axes, grid.size, strict=True))
     tint = shades[winner[rows][:, cols]]  # (H, W, 3)
     inside = np.logical_and.outer(
-        *(covered(axis, 0, size) for axis, size in zip(grid.axes, grid.size, strict=True))
+        *(axis.covered(0, axis.size) for axis in lattices(grid, grid.size))
     )
     mixed = np.where(inside[..., None], (1 - opacity) * image + opacity * tint, image)
     return _with_legend(PIL.Image.fromarray(np.rint(mixed).astype(np.uint8)), names, shades)

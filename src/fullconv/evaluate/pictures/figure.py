@@ -43,33 +43,63 @@ def framed(height: int, width: int, title: str, scale: Scale) -> tuple[PIL.Image
 
     Returns the picture and the half-open box `(top, left, bottom, right)` of the place in it.
     """
-    small = max(SMALLEST, round(SHARE * math.sqrt(height * width)))
-    font, large = ImageFont.load_default(small), ImageFont.load_default(round(1.3 * small))
-    marks = ticks(scale.low, scale.high, max(2, min(7, int(height / (2.6 * small)))))
-
-    gap, bar, notch = round(0.8 * small), round(0.95 * small), max(2, round(0.25 * small))
-    labels = max(math.ceil(font.getlength(label)) for _, label in marks)
+    small = small_print(height, width)
+    large = ImageFont.load_default(round(1.3 * small))
+    gap, bar = round(0.8 * small), bar_width(height, scale, small)
     title = plain(title)
     top = round(2.4 * small) if title else gap
     box = (top, gap, top + height, gap + width)
     bar_left = box[3] + gap
-    label_left = bar_left + bar + 2 * notch
-    picture = PIL.Image.new("RGB", (label_left + labels + gap, box[2] + gap), PAPER)
+    picture = PIL.Image.new("RGB", (bar_left + bar + gap, box[2] + gap), PAPER)
 
     draw = ImageDraw.Draw(picture)
-    line = max(1, round(small / 18))
     if title:
         right = bar_left if scale.above else picture.width  # the tip of the bar needs its place
         text = shortened(title, large, right - 2 * gap)
         draw.text((gap, round(1.2 * small)), text, INK, large, anchor="lm")
-    _outline(draw, box, line)
-    _bar(draw, (box[0], bar_left, box[2], bar_left + bar), scale, line)
-    for place, label in marks:
-        y = round(box[2] - place * height)
-        y = min(max(y, box[0]), box[2] - 1)
-        draw.line((bar_left + bar, y, bar_left + bar + notch, y), LINE, line)
-        draw.text((label_left, y), label, INK, font, anchor="lm")
+    outline(draw, box, line_width(small))
+    draw_bar(draw, (box[0], bar_left, box[2]), scale, small)
     return picture, box
+
+
+def small_print(height: int, width: int) -> int:
+    """The height of the small print around an image, px."""
+    return max(SMALLEST, round(SHARE * math.sqrt(height * width)))
+
+
+def line_width(small: int) -> int:
+    """The width of lines that goes with small print, px."""
+    return max(1, round(small / 18))
+
+
+def bar_width(height: int, scale: Scale, small: int) -> int:
+    """The width of a colour bar `height` px long with its numbers, px."""
+    font = ImageFont.load_default(small)
+    labels = max(math.ceil(font.getlength(label)) for _, label in _marks(height, scale, small))
+    return round(0.95 * small) + 2 * _notch(small) + labels
+
+
+def draw_bar(
+    draw: ImageDraw.ImageDraw, place: tuple[int, int, int], scale: Scale, small: int
+) -> None:
+    """A colour bar with its numbers at `(top, left, bottom)`."""
+    top, left, bottom = place
+    font, notch, line = ImageFont.load_default(small), _notch(small), line_width(small)
+    right = left + round(0.95 * small)
+    _bar(draw, (top, left, bottom, right), scale, line)
+    for share, label in _marks(bottom - top, scale, small):
+        y = round(bottom - share * (bottom - top))
+        y = min(max(y, top), bottom - 1)
+        draw.line((right, y, right + notch, y), LINE, line)
+        draw.text((right + 2 * notch, y), label, INK, font, anchor="lm")
+
+
+def _marks(height: int, scale: Scale, small: int) -> list[tuple[float, str]]:
+    return ticks(scale.low, scale.high, max(2, min(7, int(height / (2.6 * small)))))
+
+
+def _notch(small: int) -> int:
+    return max(2, round(0.25 * small))
 
 
 def _bar(draw: ImageDraw.ImageDraw, box: Box, scale: Scale, line: int) -> None:
@@ -88,7 +118,7 @@ def _bar(draw: ImageDraw.ImageDraw, box: Box, scale: Scale, line: int) -> None:
                 (right + line - 1, base),
             )
             draw.polygon(corners, fill=_ink(shade), outline=LINE, width=line)
-    _outline(draw, box, line)
+    outline(draw, box, line)
     for row, shade in enumerate(colors((np.arange(bottom - top) + 0.5) / (bottom - top))):
         draw.line((left, bottom - 1 - row, right - 1, bottom - 1 - row), _ink(shade))
 
@@ -98,7 +128,7 @@ def _ink(shade: npt.NDArray[np.float64]) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def _outline(draw: ImageDraw.ImageDraw, box: Box, line: int) -> None:
+def outline(draw: ImageDraw.ImageDraw, box: Box, line: int) -> None:
     """A line around a box, outside of it."""
     top, left, bottom, right = box
     draw.rectangle((left - line, top - line, right + line - 1, bottom + line - 1), None, LINE, line)

@@ -1,25 +1,30 @@
-"""A score map painted over its image, each score where its window is.
-
-The value of a cell belongs to the centre of its window, and pixel `i`, which covers `[i, i + 1)`,
-has its centre at `i + 0.5`. Between the centres scores are interpolated bilinearly, beyond the
-outermost ones the nearest holds. Places are worked out in whole numbers, so that nothing drifts
-however large the image is.
-"""
+"""A score map painted over its image, each score where its window is (see `lattice`)."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import PIL.Image
+from PIL import ImageDraw
 
 from fullconv.errors import InputError, UsageError
+from fullconv.evaluate.lattice import Layer, fused
 from fullconv.evaluate.pictures.colors import colors
-from fullconv.evaluate.pictures.figure import Scale, framed
-from fullconv.geometry import Grid, Windows, times
+from fullconv.evaluate.pictures.figure import (
+    INK,
+    PAPER,
+    Box,
+    Scale,
+    framed,
+    line_width,
+    small_print,
+)
+from fullconv.geometry import Grid, times
 
 LEVELS = 1024  # shades of the tint; 8-bit pixels cannot show more
 FAINTEST = 0.15  # part of the opacity that is left at the lowest score
@@ -71,77 +76,87 @@ def overlay(
     not belong together, `low` is not less than `high`, or `opacity` is outside 0..1.
     """
     scores = np.asarray(scores)
-    _check(image, scores, grid, low, high, opacity)
-    height, width = image.shape[:2]
-    scale = Scale(low, high, bool(scores.min() < low), bool(scores.max() > high))
-    picture, box = framed(height, width, title, scale)
+    _check(image, scores, grid, low, high)
+    layers = [Layer(scores, grid, image.shape[:2])]
+    return painted(image, layers, title=title, low=low, high=high, opacity=opacity)
 
+
+def painted(
+    image: npt.NDArray[np.uint8],
+    layers: Sequence[Layer],
+    *,
+    title: str,
+    low: float = 0.0,
+    high: float = 1.0,
+    opacity: float = 0.55,
+    boxes: Sequence[Box] = (),
+) -> Overlay:
+    """Paint the mean of several maps over `image` `(H, W, 3)` uint8, and a line around `boxes`.
+
+    The maps are those of the image, or of the image scaled; the rest is as for `overlay`.
+
+    Raises UsageError if `opacity` is outside 0..1.
+    """
+    _check_opacity(opacity)
+    height, width = image.shape[:2]
+    below = any(bool(layer.values.min() < low) for layer in layers)
+    above = any(bool(layer.values.max() > high) for layer in layers)
+    picture, box = framed(height, width, title, Scale(low, high, below, above))
+    paint(picture, box[:2], image, layers, low=low, high=high, opacity=opacity)
+    mark(picture, box[:2], (height, width), boxes)
+    return Overlay(picture, box)
+
+
+def paint(
+    picture: PIL.Image.Image,
+    corner: tuple[int, int],
+    image: npt.NDArray[np.uint8],
+    layers: Sequence[Layer],
+    *,
+    low: float,
+    high: float,
+    opacity: float,
+) -> None:
+    """Paint the tinted image into a picture, its top left corner at `(row, column)`."""
+    height, width = image.shape[:2]
     shares = np.linspace(0, 1, LEVELS)
     # Rising fast at first, so that the middle of the scale has clear colours too.
     strength = opacity * (FAINTEST + (1 - FAINTEST) * shares * (2 - shares))
     # One more level stands for pixels in no window.
     kept = np.append(1 - strength, 1).astype(np.float32)  # (LEVELS + 1,)
     added = np.append(strength[:, None] * colors(shares), [[0, 0, 0]], axis=0).astype(np.float32)
-    inside = covered(grid.axes[1], 0, width)  # (W,)
     step = max(1, BLOCK // width)
     for start in range(0, height, step):
         stop = min(start + step, height)
-        values = per_pixel(scores, grid, start, stop)[:, :width]
+        values = fused(layers, (height, width), start, stop)
         values -= low
         values *= (LEVELS - 1) / (high - low)
         np.clip(values, 0, LEVELS - 1, out=values)
+        np.nan_to_num(values, copy=False, nan=LEVELS)
         level = np.rint(values).astype(np.intp)  # (stop - start, W)
-        level[:, ~inside] = LEVELS
-        level[~covered(grid.axes[0], start, stop)] = LEVELS
         tinted = image[start:stop] * kept[level][..., None]
         tinted += added[level]
         block = np.rint(tinted, out=tinted).astype(np.uint8)
-        picture.paste(PIL.Image.fromarray(block), (box[1], box[0] + start))
-    return Overlay(picture, box)
+        picture.paste(PIL.Image.fromarray(block), (corner[1], corner[0] + start))
 
 
-def per_pixel(
-    scores: npt.NDArray[Any], grid: Grid, start: int, stop: int
-) -> npt.NDArray[np.float64]:
-    """The scores `(rows, cols)` at the centres of the pixels of rows `[start, stop)`.
+def mark(
+    picture: PIL.Image.Image, corner: tuple[int, int], size: tuple[int, int], boxes: Sequence[Box]
+) -> None:
+    """Draw a line along the inside of boxes of an image of `size` px that lies at `corner`.
 
-    Returns `(stop - start, W)`, where W is the width of the grid.
+    It is light with a dark rim, so that it shows on any image; the rim stays within the image.
     """
-    lower, upper, weight = _neighbours(grid.axes[0], start, stop)
-    first = int(lower[0])
-    near = np.asarray(scores[first : int(upper[-1]) + 1], dtype=np.float64)
-    above = near[lower - first]  # (stop - start, cols)
-    rows = above + (near[upper - first] - above) * weight[:, None]
-    lower, upper, weight = _neighbours(grid.axes[1], 0, grid.size[1])
-    left = rows[:, lower]  # (stop - start, W)
-    result: npt.NDArray[np.float64] = rows[:, upper]
-    result -= left
-    result *= weight
-    result += left
-    return result
-
-
-def covered(axis: Windows, start: int, stop: int) -> npt.NDArray[np.bool_]:
-    """For each pixel of `[start, stop)` whether it lies in a window."""
-    pixels = np.arange(start, stop)
-    last = np.minimum(pixels // axis.stride, axis.count - 1)  # the last window to begin before it
-    inside: npt.NDArray[np.bool_] = pixels - last * axis.stride < axis.window
-    return inside
-
-
-def _neighbours(
-    axis: Windows, start: int, stop: int
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.float64]]:
-    """For the pixels of `[start, stop)`: the cells centred before and after, and how far between.
-
-    Cell `k` is centred at `k * stride + window / 2`. In half pixels all of it is whole numbers.
-    """
-    halves = 2 * np.arange(start, stop) + 1 - axis.window  # from the centre of the first cell
-    lower, rest = np.divmod(halves, 2 * axis.stride)
-    weight = rest / (2 * axis.stride)
-    weight[(lower < 0) | (lower >= axis.count - 1)] = 0
-    lower = np.clip(lower, 0, axis.count - 1).astype(np.intp)
-    return lower, np.minimum(lower + 1, axis.count - 1), weight
+    if not boxes:
+        return
+    line = line_width(small_print(*size))
+    part = picture.crop((corner[1], corner[0], corner[1] + size[1], corner[0] + size[0]))
+    draw = ImageDraw.Draw(part)
+    for wide, ink in ((line, INK), (0, PAPER)):
+        for top, left, bottom, right in boxes:
+            corners = (left - wide, top - wide, right - 1 + wide, bottom - 1 + wide)
+            draw.rectangle(corners, None, ink, line + 2 * wide)
+    picture.paste(part, (corner[1], corner[0]))
 
 
 def _check(
@@ -150,7 +165,6 @@ def _check(
     grid: Grid,
     low: float,
     high: float,
-    opacity: float,
 ) -> None:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise UsageError(
@@ -183,5 +197,8 @@ def _check(
             f"low={low:g} must be less than high={high:g}, and both finite.",
             hint="For a map of one value pass any range around it, for probabilities 0 and 1.",
         )
+
+
+def _check_opacity(opacity: float) -> None:
     if not 0 <= opacity <= 1:
         raise UsageError(f"opacity={opacity:g} must lie between 0 and 1.")

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from keyword import iskeyword
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -18,6 +18,9 @@ from fullconv.hosts.torch_fx.runtime import conv_weight, linear_weight
 from fullconv.hosts.torch_fx.weights import same_memory
 from fullconv.surgery.edits import LinearToConv, bare
 from fullconv.surgery.plan import Plan
+
+if TYPE_CHECKING:
+    from fullconv.hosts.torch_fx.optimized.network import OptimizedFCN
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ class FCN(fx.GraphModule):
     def __init__(self, tree: nn.Module, graph: fx.Graph, plan: Plan) -> None:
         """A network over the parameters of `tree`."""
         for name in (*tree._modules, *tree._parameters, *tree._buffers):
-            if hasattr(FCN, name) or name in _TAKEN:
+            if hasattr(type(self), name) or name in _TAKEN:
                 raise RefusedError(
                     f"the network has a member called {name!r}, a name that FCN uses itself.",
                     hint="Rename it, or wrap the network in an nn.Module that holds it.",
@@ -181,16 +184,44 @@ class FCN(fx.GraphModule):
             store[name] = moved[id(old)]
         return result
 
+    def optimize(self, dtype: torch.dtype | None = None, compile: bool = False) -> OptimizedFCN:
+        """A new network that computes the same faster, for inference only.
+
+        Batch norms become part of the convolutions in front of them (folded in float64), weights
+        and maps lie channels last, everything runs under `torch.inference_mode`. What was done is
+        `optimization` of the result, which prints as a table. This FCN stays as it is and shares
+        nothing with the new one.
+
+        Args:
+            dtype: torch.bfloat16, float16, float32 or float64 to compute in; the present one by
+                default. Images are cast to it; scores come back as float32 for the half types.
+            compile: let `torch.compile` compile it. That takes a while at the first image of each
+                size: each compiles again, and after some sizes (eight by default,
+                `torch._dynamo.config.recompile_limit`) others run uncompiled.
+
+        Raises:
+            UsageError: a dtype no network computes in, or an FCN that is optimized already.
+            FullconvError: the network cannot compute in `dtype`, or there is no working C++
+                compiler for `compile`.
+        """
+        from fullconv.hosts.torch_fx.optimized.network import optimized
+
+        return optimized(self, dtype, compile)
+
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> FCN:
         memo = {} if memo is None else memo
         tree = nn.Module()
         for store in ("_modules", "_parameters", "_buffers", "_non_persistent_buffers_set"):
             tree.__dict__[store] = copy.deepcopy(self.__dict__[store], memo)
         tree.training = self.training
-        twin = FCN(tree, copy_graph(self.graph), self.plan)
+        twin = self._twin(tree, copy_graph(self.graph))
         twin.about = self.about
         memo[id(self)] = twin
         return twin
+
+    def _twin(self, tree: nn.Module, graph: fx.Graph) -> FCN:
+        """A network of this kind over another tree."""
+        return FCN(tree, graph, self.plan)
 
     def __reduce__(self) -> Any:
         raise FullconvError(

@@ -1,0 +1,78 @@
+"""The score maps of an image at several sizes, mirrored or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from fullconv.errors import UsageError
+from fullconv.evaluate.preparation import resized
+from fullconv.evaluate.scales import AS_IT_IS, Scale
+from fullconv.evaluate.scoring import probabilities_of, score
+from fullconv.geometry import Grid, times
+from fullconv.hosts.torch_fx.fcn import FCN
+from fullconv.storage.images import Image
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoreMap:
+    """What a network gives for an image at one size.
+
+    Attributes:
+        scale: the size that was asked for.
+        scores: the network's own scores, `(K, rows, cols)`; of the image as it is, also where its
+            mirror image was scored too.
+        probabilities: `(K, rows, cols)`: softmax over the classes, the logistic function for a
+            single score, or the scores themselves if the network already ends in a softmax or a
+            logistic function. With flip the mean of those of the image and of its mirror image.
+        grid: which window of the scaled image each cell stands for.
+    """
+
+    scale: Scale
+    scores: Floats
+    probabilities: Floats
+    grid: Grid
+
+
+def scored(fcn: FCN, x: Tensor, scale: Scale, flip: bool, where: str) -> ScoreMap:
+    """The map of a prepared image `(1, C, H, W)` at a scale.
+
+    With `flip` the mirror image of what the windows cover is scored as well, and the probabilities
+    of both are averaged, window by window.
+    """
+    x = resized(x, scale.size(tuple(x.shape[2:])))
+    grid = fcn.grid(tuple(x.shape[2:]))
+    scores = score(fcn, x, where)  # (1, K, rows, cols)
+    probabilities = probabilities_of(fcn, scores)
+    if flip:
+        # Without the rest beyond the last window, so that windows lie on windows.
+        width = grid.axes[1].span(grid.shape[1] - 1)[1]
+        mirrored = score(fcn, x[..., :width].flip(-1), where)
+        probabilities = (probabilities + probabilities_of(fcn, mirrored).flip(-1)) / 2
+    return ScoreMap(scale, scores[0].float().numpy(), probabilities[0].float().numpy(), grid)
+
+
+def best_classes(maps: Iterable[ScoreMap], count: int) -> list[int]:
+    """The classes with the highest probability in any window, the best first."""
+    peaks = np.max([m.probabilities.max(axis=(1, 2)) for m in maps], axis=0)
+    return [int(index) for index in np.argsort(-peaks, kind="stable")[:count]]
+
+
+def check_sizes(scales: Iterable[Scale], picture: Image, max_pixels: int) -> None:
+    """Raise UsageError for a scale that makes an image of more than `max_pixels`."""
+    for scale in scales:
+        height, width = scale.size(picture.size)
+        if scale != AS_IT_IS and height * width > max_pixels:
+            raise UsageError(
+                f"scale {scale} makes {times(picture.size)} px to {times((height, width))}, "
+                f"{height * width:,} px in all, and no more than {max_pixels:,} are scored.",
+                where=str(picture.path),
+                hint="Whole numbers are the shortest side in px, others factors; or raise "
+                "max_pixels.",
+            )
