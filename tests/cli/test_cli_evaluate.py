@@ -33,7 +33,7 @@ def arrays(here):
 def test_a_folder_of_photographs(fullconv, photos):
     run = fullconv("evaluate", "nets.py:build", "--data", "photos")
     assert run.code == 0
-    assert run.err.splitlines()[-1] == "photos: 12 images"
+    assert "photos: 12 images" in run.err.splitlines()
     header, *lines = run.out.splitlines()
     assert header.split("  ")[0] == "scale"
     assert "top-1 error %" in header
@@ -143,8 +143,7 @@ def test_no_image_at_all(fullconv, photos):
     [
         ([], 2, "Missing option '--data'.\nTry fullconv evaluate --help."),
         (["--data", "phots"], 3, "phots: there is no such folder or file.\nCheck --data."),
-        (["--data", "photos", "--scales", "big"], 2, "'big' is no scale.\nA whole number is"),
-        (["--data", "photos", "--scales", ","], 2, "no scale was given.\n"),
+        (["--data", "photos", "--scales", "big"], 2, "Invalid value for '--scales': 'big' is"),
         (
             ["--data", "photos", "--evaluations", "crops"],
             2,

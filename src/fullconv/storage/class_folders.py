@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fullconv.errors import FullconvError, InputError, UsageError
+from fullconv.storage.listing import SUFFIXES, images_in
 
 Resolve = Callable[[str], int]
 """The number of the class that a folder is named after; raises UsageError if there is none."""
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".bmp", ".webp", ".gif")
 SPLITS = frozenset(("train", "training", "val", "valid", "validation", "test", "testing"))
 LISTED = 5  # sub-folders shown in a message
 
@@ -43,7 +42,7 @@ def read_folders(
     files: list[Path] = []
     labels: list[int] = []
     for folder, number in zip(folders, numbers, strict=True):
-        found = _images_in(folder)
+        found = images_in(folder)
         if not found:
             remarks.append(f"{folder}: no image in it")
         files += found
@@ -105,13 +104,3 @@ def _resolved(name: str, resolve: Resolve) -> int:
         except UsageError:
             pass
         raise
-
-
-def _images_in(folder: Path) -> list[Path]:
-    """The images in a folder and the folders in it, by their names; hidden ones passed over."""
-    found = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        visible = (name for name in sorted(names) if not name.startswith("."))
-        found += [Path(parent, name) for name in visible if name.lower().endswith(SUFFIXES)]
-    return found

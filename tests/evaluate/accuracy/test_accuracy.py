@@ -10,9 +10,13 @@ import torch.nn.functional as F
 from labelled import MEAN, STD, WINDOW, Pictures, converted, network, pictures
 from torch import nn
 
-from fullconv.errors import InputError, UsageError
+from fullconv.errors import FullconvError, InputError, UsageError
 from fullconv.evaluate.accuracy import Accuracies, Row, accuracy
-from fullconv.evaluate.accuracy.measure import rank
+from fullconv.evaluate.accuracy.measure import _alike, rank
+from fullconv.evaluate.batches import Loaded
+from fullconv.evaluate.posteriors import dense
+from fullconv.evaluate.protocol import Views
+from fullconv.evaluate.scales import scales_of
 
 SIZES = [(16, 14), (20, 13), (16, 14), (13, 19), (16, 14), (16, 14), (20, 13), (24, 24)]
 
@@ -108,20 +112,51 @@ def test_batches_change_nothing_and_every_image_is_counted():
     assert len(seen) < 24
 
 
-def test_images_that_wait_for_others_of_their_size_do_not_wait_for_ever(monkeypatch):
+def test_large_images_are_scored_few_at_a_time(monkeypatch):
     from fullconv.evaluate.accuracy import measure
 
-    monkeypatch.setattr(measure, "HELD", 600)
-    monkeypatch.setattr(measure, "PIXELS", 500)
     fcn, data = converted(network()), pictures(SIZES * 2)
-    seen: list[int] = []
-    found = accuracy(fcn, data, progress=lambda done, _: seen.append(done))
-    assert len(seen) > 4  # four sizes
-    assert seen[-1] == 16
-    monkeypatch.undo()
-    assert [r.ranks.tolist() for r in found.rows] == [
-        r.ranks.tolist() for r in accuracy(fcn, data).rows
-    ]
+    whole = accuracy(fcn, data, evaluations="dense")
+    most: list[int] = []
+
+    def counted(fcn, x, **options):
+        most.append(len(x))
+        return dense(fcn, x, **options)
+
+    monkeypatch.setattr(measure, "dense", counted)
+    monkeypatch.setattr(measure, "PIXELS", 600)
+    found = accuracy(fcn, data, evaluations="dense")
+    assert max(most) == 2  # of 16 × 14 px
+    assert found.rows[0].ranks.tolist() == whole.rows[0].ranks.tolist()
+
+
+def test_an_image_that_cannot_be_scored_does_not_take_others_with_it(monkeypatch):
+    from fullconv.evaluate.accuracy import measure
+
+    def failing(fcn, x, *, average, where):
+        if float(x[..., 0, 0].max()) > 2.4:
+            raise FullconvError("the memory does not suffice.", where=where, why="It is large.")
+        return dense(fcn, x, average=average, where=where)
+
+    fcn, data = converted(network()), pictures([(16, 14)] * 12)
+    whole = accuracy(fcn, data, evaluations="dense", flip=False).rows[0].ranks
+    monkeypatch.setattr(measure, "dense", failing)
+    found = accuracy(fcn, data, evaluations="dense", flip=False)
+    assert 0 < len(found.problems) < 12
+    assert {p.reason for p in found.problems} == {"the memory does not suffice. It is large."}
+    failed = [p.index for p in found.problems]
+    assert (found.rows[0].ranks[failed] == -1).all()
+    rest = np.delete(np.arange(12), failed)
+    assert found.rows[0].ranks[rest].tolist() == whole[rest].tolist()
+
+
+def test_images_of_equal_sizes_at_other_scales_are_parted():
+    half, one = scales_of(["0.5x", "1x"])
+    x = torch.zeros(1, 3, 12, 10)
+    seen = [Views((12, 10), (x,), (half,)), Views((24, 20), (x,), (one,)), None]
+    listed = [Loaded(i, i, view) for i, view in enumerate(seen)]
+    assert [[image.index for image in part] for part in _alike(listed)] == [[0], [1], [2]]
+    assert len(list(_alike(listed[:1] * 3))) == 1
 
 
 def test_only_what_was_asked_for_is_computed(monkeypatch):

@@ -21,8 +21,10 @@ from fullconv.cli.options import (
     model_options,
     pixels_option,
     preparation_options,
+    scales_option,
 )
 from fullconv.cli.progress import Progress
+from fullconv.cli.speed import Speed, speed_options
 from fullconv.errors import InputError
 
 if TYPE_CHECKING:
@@ -43,9 +45,7 @@ LISTED = 20  # images that could not be evaluated, named at the end
               "or arrays x_test and y_test, images and labels, or x and y.")  # fmt: skip
 @click.option("--split", default="test", show_default=True, metavar="NAME",
               help="Of an .npz file: which x_NAME and y_NAME.")  # fmt: skip
-@click.option("--scales", metavar="LIST",
-              help="Sizes to score at, as 256,384,512 (shortest side, px) or 0.5x,1x "
-              "[the size the model is tested at, or the image as it is].")  # fmt: skip
+@scales_option("that at which the model is tested, if it is known")
 @click.option("--flip/--no-flip", default=True, show_default=True,
               help="Average in the mirror image (dense and multi-crop).")  # fmt: skip
 @click.option("--average", type=click.Choice(["scores", "probabilities"]), default="scores",
@@ -62,12 +62,13 @@ LISTED = 20  # images that could not be evaluated, named at the end
 @preparation_options
 @classes_option
 @pixels_option
+@speed_options
 @json_option
 def evaluate(
     asked: Asked,
     data: str,
     split: str,
-    scales: str | None,
+    scales: tuple[str, ...] | None,
     flip: bool,
     average: str,
     evaluations: str,
@@ -77,6 +78,7 @@ def evaluate(
     std: Numbers,
     classes: str | None,
     max_pixels: int,
+    speed: Speed,
     as_json: bool,
 ) -> None:
     """Top-1 and top-5 error of MODEL on labelled images, as the VGG paper tabulates them.
@@ -85,10 +87,8 @@ def evaluate(
     with 95 % intervals. Exit code 3 if an image could not be evaluated; the others are.
     """
     from fullconv.evaluate.accuracy import accuracy
-    from fullconv.evaluate.scales import scales_of
     from fullconv.storage.outputs import check_writable
 
-    sizes = None if scales is None else scales_of(_words(scales))
     if csv_path is not None:
         distinct(
             {"--csv": Path(csv_path)},
@@ -102,11 +102,12 @@ def evaluate(
     say(f"{data}: {len(dataset):,} images")
     for remark in dataset.remarks:
         say(remark)
-    with Progress("images", len(dataset)) as progress, at_once():
+    fcn = speed.ready(fcn)
+    with at_once(), Progress("images", len(dataset)) as progress:
         found = accuracy(
             fcn,
             dataset,
-            scales=sizes,
+            scales=scales,
             flip=flip,
             average=average,
             evaluations=_words(evaluations),

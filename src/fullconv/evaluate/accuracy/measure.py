@@ -7,15 +7,16 @@ averages scores over space; between flips, scales and evaluations probabilities 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fullconv.errors import InputError, UsageError
+from fullconv.errors import FullconvError, InputError, UsageError
 from fullconv.evaluate.accuracy.table import ABSENT, EVERY, ORDER, Accuracies, Problem, Row
+from fullconv.evaluate.batches import Loaded, batches, loaded
 from fullconv.evaluate.posteriors import (
     AVERAGES,
     centre,
@@ -25,8 +26,9 @@ from fullconv.evaluate.posteriors import (
     flipped_too,
     regular,
 )
-from fullconv.evaluate.preparation import check_fcn, check_preparation, prepared, resized
-from fullconv.evaluate.scales import AS_IT_IS, Given, Scale, fitting, scales_of
+from fullconv.evaluate.preparation import check_fcn, check_preparation, prepared
+from fullconv.evaluate.protocol import Views, chosen_scales, views
+from fullconv.evaluate.scales import Given, Scale
 from fullconv.hosts.torch_fx.fcn import FCN
 from fullconv.storage.datasets import Dataset
 
@@ -34,13 +36,10 @@ Progress = Callable[[int, int], None]
 """Called with how many images are done, and of how many."""
 
 BATCH = 64
-"""Images in one pass of the network, at most."""
+"""Images in one pass of the network, and crops in one call, at most."""
 
 PIXELS = 1 << 20
-"""And pixels: every layer's map of all of them is held in memory."""
-
-HELD = 1 << 24
-"""Pixels of images that wait for others of their size, at most."""
+"""And pixels of images: every layer's map of all of them is held in memory."""
 
 Posteriors = dict[tuple[str, Scale], Tensor]
 """Probabilities `(N, K)` by evaluation and scale; a scale that does not fit is left out."""
@@ -69,7 +68,7 @@ def accuracy(
             is one crop, as a plain classifier sees it.
         average: what dense evaluation averages over the map, "scores" or "probabilities".
         evaluations: any of "centre", "dense", "multi-crop" and "both", the mean of the two before.
-        batch_size: images of equal size that are scored together, at most.
+        batch_size: images of equal size that are scored together, and crops in one call, at most.
         progress: told how many images are done.
 
     Images that cannot be read, or are smaller than the window at every scale, are left out and
@@ -87,22 +86,26 @@ def accuracy(
         raise UsageError(
             f"labels reach from {labels.min()} to {labels.max()}, for {classes} classes."
         )
-    chosen = default_scales(fcn) if scales is None else scales_of(scales)
+    chosen = chosen_scales(fcn, scales)
     protocol = _Protocol(fcn, _known(evaluations), flip, average, batch_size)
     ranks = _Ranks(labels, protocol.evaluations, chosen)
     problems: list[Problem] = []
     done = 0
-    for batch in _batches(dataset, protocol, chosen, problems):
-        where = dataset.names[batch.indices[0]]
-        where += f" and {len(batch.indices) - 1} more" if len(batch.indices) > 1 else ""
-        ranks.enter(batch.indices, protocol.posteriors(batch.images(), batch.scales, where))
-        done += len(batch.indices)
-        if progress is not None:
-            progress(done + len(problems), len(dataset))
-    if not done:
+
+    def read(index: int) -> Views:
+        x = prepared(dataset.image(index), fcn.about.mean, fcn.about.std)
+        return views(x, chosen, fcn.window, dataset.names[index])
+
+    for batch in batches(loaded(range(len(dataset)), read), batch_size):
+        for some in _alike(batch):
+            problems += _score(some, dataset, protocol, ranks)
+            done += len(some)
+            if progress is not None:
+                progress(done, len(dataset))
+    problems.sort(key=lambda problem: problem.index)
+    if len(problems) == len(dataset):
         listed = "".join(f"\n- {problem}" for problem in problems[:5])
         raise InputError(f"none of the {len(dataset):,} images can be evaluated:{listed}")
-    problems.sort(key=lambda problem: problem.index)
     return Accuracies(
         rows=tuple(ranks.rows()),
         labels=labels,
@@ -112,12 +115,6 @@ def accuracy(
         average=average,
         remarks=dataset.remarks,
     )
-
-
-def default_scales(fcn: FCN) -> tuple[Scale, ...]:
-    """The size at which a classifier is tested, where that is known, else the image as it is."""
-    side = fcn.about.shortest
-    return (AS_IT_IS,) if side is None else (Scale(shortest=side),)
 
 
 def _known(evaluations: Iterable[str]) -> tuple[str, ...]:
@@ -140,13 +137,13 @@ class _Protocol:
     average: str
     batch_size: int
 
-    def posteriors(self, x: Tensor, scales: Sequence[Scale], where: str) -> Posteriors:
-        """Probabilities of images `(N, C, H, W)`, each computed once per scale and evaluation."""
+    def posteriors(self, seen: Sequence[Views], scales: Sequence[Scale], where: str) -> Posteriors:
+        """Probabilities of images of one size, each computed once per scale and evaluation."""
         found: Posteriors = {}
-        for scale in scales:
-            scaled = resized(x, scale.size(tuple(x.shape[2:])))
-            most = max(1, min(self.batch_size, PIXELS // (scaled.shape[2] * scaled.shape[3])))
-            parts = [self._at_one_scale(part, where) for part in torch.split(scaled, most)]
+        for number, scale in enumerate(scales):
+            x = torch.cat([one.images[number] for one in seen])  # (N, C, H, W)
+            most = max(1, PIXELS // (x.shape[2] * x.shape[3]))
+            parts = [self._at_one_scale(part, where) for part in torch.split(x, most)]
             for evaluation in self.evaluations:
                 found[evaluation, scale] = torch.cat([part[evaluation] for part in parts])
         return found
@@ -176,46 +173,39 @@ def _mean(parts: Sequence[Tensor]) -> Tensor:
     return torch.stack(tuple(parts)).mean(0)
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """Images of one size, prepared: their places in the data set and the scales that fit."""
-
-    scales: tuple[Scale, ...]
-    indices: list[int] = field(default_factory=list)
-    tensors: list[Tensor] = field(default_factory=list)
-
-    def images(self) -> Tensor:
-        """The images, `(N, C, H, W)`."""
-        return torch.cat(self.tensors)
+def _alike(batch: list[Loaded[int]]) -> Iterator[list[Loaded[int]]]:
+    """The images of a batch, parted where equal sizes belong to other scales."""
+    parts: dict[tuple[Scale, ...], list[Loaded[int]]] = {}
+    for image in batch:
+        parts.setdefault(image.views.skipped if image.views else (), []).append(image)
+    yield from parts.values()
 
 
-def _batches(
-    dataset: Dataset, protocol: _Protocol, scales: tuple[Scale, ...], problems: list[Problem]
-) -> Iterator[_Batch]:
-    """The images in batches of equal size; those that cannot be evaluated go to `problems`."""
-    about, window = protocol.fcn.about, protocol.fcn.window
-    waiting: dict[tuple[int, ...], _Batch] = {}
-    held = 0
-    for index, name in enumerate(dataset.names):
-        try:
-            image = dataset.image(index)
-            kept, _ = fitting(scales, image.size, window, name)
-        except InputError as error:
-            reason = " ".join(part for part in (error.what, error.why) if part)
-            problems.append(Problem(index, name, reason))
-            continue
-        batch = waiting.setdefault(image.size, _Batch(kept))
-        batch.indices.append(index)
-        batch.tensors.append(prepared(image, about.mean, about.std))
-        held += image.size[0] * image.size[1]
-        full = len(batch.indices) == protocol.batch_size
-        while full or held > HELD:
-            size = image.size if full else next(iter(waiting))  # the one that waits longest
-            full = False
-            leaving = waiting.pop(size)
-            held -= len(leaving.indices) * size[0] * size[1]
-            yield leaving
-    yield from waiting.values()
+def _score(
+    images: list[Loaded[int]], dataset: Dataset, protocol: _Protocol, ranks: _Ranks
+) -> list[Problem]:
+    """Enter the ranks of images of one size; an image that fails does not take others with it."""
+    first, where = images[0], dataset.names[images[0].source]
+    if first.views is None:
+        return [_problem(first.source, where, first.error)]
+    seen = [image.views for image in images if image.views is not None]
+    scales = [scale for scale in ranks.scales if scale not in first.views.skipped]
+    try:
+        found = protocol.posteriors(seen, scales, where)
+    except FullconvError as error:
+        if error.where != where:
+            raise  # of the network, not of the images
+        if len(images) == 1:
+            return [_problem(first.source, where, error)]
+        alone = [_score([image], dataset, protocol, ranks) for image in images]
+        return [problem for some in alone for problem in some]
+    ranks.enter([image.source for image in images], found)
+    return []
+
+
+def _problem(index: int, name: str, error: FullconvError | None) -> Problem:
+    assert error is not None
+    return Problem(index, name, " ".join(part for part in (error.what, error.why) if part))
 
 
 class _Ranks:
@@ -225,11 +215,11 @@ class _Ranks:
         self, labels: npt.NDArray[np.int64], evaluations: Sequence[str], scales: Sequence[Scale]
     ) -> None:
         self._labels = labels
-        self._scales = tuple(scales)
-        every = [None] if len(self._scales) > 1 else []
+        self.scales = tuple(scales)
+        every = [None] if len(self.scales) > 1 else []
         self._ranks = {
             (evaluation, scale): np.full(len(labels), ABSENT, np.int64)
-            for scale in (*self._scales, *every)
+            for scale in (*self.scales, *every)
             for evaluation in evaluations
         }
 
@@ -237,7 +227,7 @@ class _Ranks:
         """Take the probabilities of some images."""
         labels = torch.from_numpy(self._labels[list(indices)])
         for (evaluation, scale), ranks in self._ranks.items():
-            scales = self._scales if scale is None else (scale,)
+            scales = self.scales if scale is None else (scale,)
             fits = [posteriors[evaluation, s] for s in scales if (evaluation, s) in posteriors]
             if fits:
                 ranks[list(indices)] = rank(_mean(fits), labels)
