@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fullconv.errors import InputError
 from fullconv.storage.files import atomic
 
 WINDOW = 28
@@ -64,8 +65,15 @@ def images(data: Path, cache: Path, say: Callable[[str], None]) -> Path:
     """The images as arrays `x_train, y_train, x_test, y_test` in one npz file, decoded once."""
     path = cache / "cifar10.npz"
     if not path.exists():
+        source = data / "datasets" / "cifar10_jpeg.npz"
+        if not source.exists():
+            raise InputError(
+                "the data set is not there.",
+                where=str(source),
+                hint="Name the folder that holds datasets/cifar10_jpeg.npz in $FULLCONV_DATA.",
+            )
         say("decoding the images")
-        with np.load(data / "datasets" / "cifar10_jpeg.npz", allow_pickle=False) as packed:
+        with np.load(source, allow_pickle=False) as packed:
             arrays = {f"y_{split}": packed[f"y_{split}"] for split in ("train", "test")}
             for split in ("train", "test"):
                 arrays[f"x_{split}"] = _decoded(packed, split)
