@@ -26,7 +26,7 @@ from fullconv.evaluate.preparation import (
     prepared,
 )
 from fullconv.evaluate.protocol import Protocol, Views, chosen_scales, posterior, views
-from fullconv.evaluate.scales import Given, Scale, left_out
+from fullconv.evaluate.scales import Given, Scale, check_sizes, left_out
 from fullconv.hosts.torch_fx.fcn import FCN
 from fullconv.storage.images import Image
 from fullconv.storage.listing import image_files
@@ -193,6 +193,7 @@ def _read(
         x = source[None]
     else:
         x = prepared(given_image(source, fcn.plan.channels, max_pixels), mean, std)
+    check_sizes(scales, tuple(x.shape[2:]), max_pixels, _name(source))
     return views(x, scales, fcn.window, _name(source))
 
 

@@ -27,8 +27,8 @@ from fullconv.evaluate.preparation import (
     prepared,
 )
 from fullconv.evaluate.regions import Region, check_threshold, regions_of
-from fullconv.evaluate.scales import AS_IT_IS, Given, Scale, fitting, scales_of
-from fullconv.evaluate.score_maps import Floats, ScoreMap, best_classes, check_sizes, scored
+from fullconv.evaluate.scales import AS_IT_IS, Given, Scale, check_sizes, fitting, scales_of
+from fullconv.evaluate.score_maps import Floats, ScoreMap, best_classes, scored
 from fullconv.geometry import Box, Grid, times
 from fullconv.hosts.torch_fx.fcn import FCN
 from fullconv.storage.images import Image
@@ -281,7 +281,7 @@ def heatmap(
     if scales is None:
         grid_of(fcn, picture)  # its error speaks of the image only
     kept, skipped = fitting(asked, picture.size, fcn.window, str(picture.path))
-    check_sizes(kept, picture, max_pixels)
+    check_sizes(kept, picture.size, max_pixels, str(picture.path))
     for scale in skipped:
         small = times(scale.size(picture.size))
         warnings.warn(

@@ -83,6 +83,22 @@ def scales_of(given: Given | Scale | Iterable[Given | Scale]) -> tuple[Scale, ..
     return listed
 
 
+def check_sizes(
+    scales: Iterable[Scale], size: tuple[int, ...], max_pixels: int, where: str
+) -> None:
+    """Raise InputError for a scale that makes an image of `size` px larger than `max_pixels`."""
+    for scale in scales:
+        scaled = scale.size(size)
+        if scale != AS_IT_IS and math.prod(scaled) > max_pixels:
+            raise InputError(
+                f"scale {scale} makes {times(size)} px to {times(scaled)}, "
+                f"{math.prod(scaled):,} px in all, and no more than {max_pixels:,} are scored.",
+                where=where,
+                hint="Whole numbers are the shortest side in px, others factors; or raise "
+                "max_pixels.",
+            )
+
+
 def left_out(where: str, scales: Iterable[Scale], window: tuple[int, ...]) -> str:
     """The warning that scales were left out."""
     listed = ", ".join(map(str, scales))

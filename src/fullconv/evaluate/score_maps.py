@@ -9,13 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from fullconv.errors import UsageError
 from fullconv.evaluate.preparation import resized
-from fullconv.evaluate.scales import AS_IT_IS, Scale
+from fullconv.evaluate.scales import Scale
 from fullconv.evaluate.scoring import probabilities_of, score
-from fullconv.geometry import Grid, times
+from fullconv.geometry import Grid
 from fullconv.hosts.torch_fx.fcn import FCN
-from fullconv.storage.images import Image
 
 Floats = npt.NDArray[np.float32]
 
@@ -62,17 +60,3 @@ def best_classes(maps: Iterable[ScoreMap], count: int) -> list[int]:
     """The classes with the highest probability in any window, the best first."""
     peaks = np.max([m.probabilities.max(axis=(1, 2)) for m in maps], axis=0)
     return [int(index) for index in np.argsort(-peaks, kind="stable")[:count]]
-
-
-def check_sizes(scales: Iterable[Scale], picture: Image, max_pixels: int) -> None:
-    """Raise UsageError for a scale that makes an image of more than `max_pixels`."""
-    for scale in scales:
-        height, width = scale.size(picture.size)
-        if scale != AS_IT_IS and height * width > max_pixels:
-            raise UsageError(
-                f"scale {scale} makes {times(picture.size)} px to {times((height, width))}, "
-                f"{height * width:,} px in all, and no more than {max_pixels:,} are scored.",
-                where=str(picture.path),
-                hint="Whole numbers are the shortest side in px, others factors; or raise "
-                "max_pixels.",
-            )
