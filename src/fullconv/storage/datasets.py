@@ -22,20 +22,19 @@ MAX_PIXELS = 200_000_000
 
 
 class Dataset(Protocol):
-    """Images with the numbers of their classes.
-
-    Attributes:
-        labels: the right class of every image, `(N,)`.
-        names: what to call every image in messages.
-        remarks: what was taken for granted when it was opened, for people.
-    """
+    """Images with the numbers of their classes."""
 
     @property
-    def labels(self) -> Labels: ...  # noqa: D102
+    def labels(self) -> Labels:
+        """The right class of every image, `(N,)`."""
+
     @property
-    def names(self) -> Sequence[str]: ...  # noqa: D102
+    def names(self) -> Sequence[str]:
+        """What to call every image in messages."""
+
     @property
-    def remarks(self) -> tuple[str, ...]: ...  # noqa: D102
+    def remarks(self) -> tuple[str, ...]:
+        """What was taken for granted when it was opened, for people."""
 
     def __len__(self) -> int: ...
 

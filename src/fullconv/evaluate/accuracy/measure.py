@@ -75,30 +75,19 @@ def accuracy(
     listed in `problems`. Raises InputError if none is left or scores are not finite, UsageError for
     options or labels that do not fit the network.
     """
-    check_fcn(fcn, "an evaluation")
-    check_choice("average", average, AVERAGES)
-    check_preparation(fcn.plan.channels, fcn.about.mean, fcn.about.std)
-    if batch_size < 1:
-        raise UsageError(f"batch_size={batch_size} must be at least 1.")
-    classes = max(2, fcn.plan.outputs)  # a single score is the probability of class 1
-    labels = dataset.labels
-    if len(labels) and not (labels.min() >= 0 and labels.max() < classes):
-        raise UsageError(
-            f"labels reach from {labels.min()} to {labels.max()}, for {classes} classes."
-        )
+    protocol = _protocol(fcn, dataset.labels, flip, average, evaluations, batch_size)
     chosen = chosen_scales(fcn, scales)
-    protocol = _Protocol(fcn, _known(evaluations), flip, average, batch_size)
-    ranks = _Ranks(labels, protocol.evaluations, chosen)
+    ranks = _Ranks(dataset.labels, protocol.evaluations, chosen)
     problems: list[Problem] = []
-    done = 0
+    names, done = dataset.names, 0
 
     def read(index: int) -> Views:
         x = prepared(dataset.image(index), fcn.about.mean, fcn.about.std)
-        return views(x, chosen, fcn.window, dataset.names[index])
+        return views(x, chosen, fcn.window, names[index])
 
     for batch in batches(loaded(range(len(dataset)), read), batch_size):
         for some in _alike(batch):
-            problems += _score(some, dataset, protocol, ranks)
+            problems += _score(some, names, protocol, ranks)
             done += len(some)
             if progress is not None:
                 progress(done, len(dataset))
@@ -108,8 +97,8 @@ def accuracy(
         raise InputError(f"none of the {len(dataset):,} images can be evaluated:{listed}")
     return Accuracies(
         rows=tuple(ranks.rows()),
-        labels=labels,
-        classes=classes,
+        labels=dataset.labels,
+        classes=protocol.classes,
         problems=tuple(problems),
         flip=flip,
         average=average,
@@ -117,14 +106,32 @@ def accuracy(
     )
 
 
-def _known(evaluations: Iterable[str]) -> tuple[str, ...]:
-    """The evaluations in the order of the table. Raises UsageError for none, or unknown ones."""
+def _protocol(
+    fcn: FCN,
+    labels: npt.NDArray[np.int64],
+    flip: bool,
+    average: str,
+    evaluations: Iterable[str],
+    batch_size: int,
+) -> _Protocol:
+    """What was asked for, checked. Raises UsageError for what does not fit the network."""
+    check_fcn(fcn, "an evaluation")
+    check_choice("average", average, AVERAGES)
+    check_preparation(fcn.plan.channels, fcn.about.mean, fcn.about.std)
+    if batch_size < 1:
+        raise UsageError(f"batch_size={batch_size} must be at least 1.")
     asked = (evaluations,) if isinstance(evaluations, str) else tuple(evaluations)
     for evaluation in asked:
         check_choice("evaluation", evaluation, ORDER)
     if not asked:
         raise UsageError("no evaluation was asked for.", hint=f"Name some of {', '.join(ORDER)}.")
-    return tuple(evaluation for evaluation in ORDER if evaluation in asked)
+    known = tuple(evaluation for evaluation in ORDER if evaluation in asked)
+    protocol = _Protocol(fcn, known, flip, average, batch_size)
+    if len(labels) and not (labels.min() >= 0 and labels.max() < protocol.classes):
+        raise UsageError(
+            f"labels reach from {labels.min()} to {labels.max()}, for {protocol.classes} classes."
+        )
+    return protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +143,11 @@ class _Protocol:
     flip: bool
     average: str
     batch_size: int
+
+    @property
+    def classes(self) -> int:
+        """How many there are; a single score is the probability of the second of two."""
+        return max(2, self.fcn.plan.outputs)
 
     def posteriors(self, seen: Sequence[Views], scales: Sequence[Scale], where: str) -> Posteriors:
         """Probabilities of images of one size, each computed once per scale and evaluation."""
@@ -182,10 +194,10 @@ def _alike(batch: list[Loaded[int]]) -> Iterator[list[Loaded[int]]]:
 
 
 def _score(
-    images: list[Loaded[int]], dataset: Dataset, protocol: _Protocol, ranks: _Ranks
+    images: list[Loaded[int]], names: Sequence[str], protocol: _Protocol, ranks: _Ranks
 ) -> list[Problem]:
     """Enter the ranks of images of one size; an image that fails does not take others with it."""
-    first, where = images[0], dataset.names[images[0].source]
+    first, where = images[0], names[images[0].source]
     if first.views is None:
         return [_problem(first.source, where, first.error)]
     seen = [image.views for image in images if image.views is not None]
@@ -197,7 +209,7 @@ def _score(
             raise  # of the network, not of the images
         if len(images) == 1:
             return [_problem(first.source, where, error)]
-        alone = [_score([image], dataset, protocol, ranks) for image in images]
+        alone = [_score([image], names, protocol, ranks) for image in images]
         return [problem for some in alone for problem in some]
     ranks.enter([image.source for image in images], found)
     return []
