@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test nightly lint zoo study-dense bench-sliding bench-strides bundled clean
+.PHONY: demo test nightly lint zoo study-dense bench bundled clean
 
 demo: $(VENV)/.demo
 	@echo "== the demo: convert, prove, map, compare (pictures go to fullconv-demo/)"
@@ -31,16 +31,15 @@ zoo: $(VENV)/.test
 	@echo "== which models convert: docs/coverage.md (results so far stay in .cache)"
 	@$(BIN)/python docs/make_coverage.py $(ZOO)
 
-# Some three quarters of an hour on two cores, once; can be stopped and run again. Needs the data.
+# About an hour, most of it to train two networks; can be stopped and run again. Needs the data.
 study-dense: $(VENV)/.test
-	@echo "== dense evaluation against crops on CIFAR-10: docs/dense-evaluation.md (weights stay in .cache)"
+	@echo "== dense evaluation against crops: docs/dense-evaluation.md (weights stay in .cache)"
 	@PYTHONPATH=docs $(BIN)/python -m studies.dense_evaluation $(STUDY)
 
-bench-sliding: $(VENV)/.test
-	@$(BIN)/python benchmarks/sliding.py
-
-bench-strides: $(VENV)/.test
-	@$(BIN)/python benchmarks/strides.py
+# Some 25 minutes on a quiet machine; can be stopped and run again. make bench BENCH="--again"
+bench: $(VENV)/.bench
+	@echo "== the benchmarks: docs/benchmarks.md (results so far stay in .cache)"
+	@$(BIN)/python benchmarks/make_page.py $(BENCH)
 
 bundled: $(VENV)/.demo
 	@$(BIN)/python training/train_textures.py
@@ -63,4 +62,9 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "== installing fullconv with everything the tests need (some minutes the first time)"
 	@$(PIP) --editable '.[demo,hub,test,lint]'
+	@touch $@
+
+$(VENV)/.bench: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "== installing fullconv with what the benchmarks compare and draw (some minutes the first time)"
+	@$(PIP) --editable '.[demo,hub,bench]'
 	@touch $@

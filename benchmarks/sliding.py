@@ -1,71 +1,213 @@
-"""FCN against sliding for the same cells: both sides in turn, in one run, medians.
+"""The FCN against the classifier on crops, for the same cells, next to the ceiling of the MACs.
 
-    python benchmarks/sliding.py                        # VGG-16 on 512×512
-    python benchmarks/sliding.py --model alexnet --size 515 --rounds 5
+    python benchmarks/sliding.py --models alexnet --sizes 512 --strides 32
+    python benchmarks/sliding.py                       # four networks, two sizes, three strides
 
-Prints what converting costs (seconds, peak memory) and the ratio next to its MAC ceiling. Random
-weights: speed does not depend on them.
+Both sides in their best form: channels last, batch norms folded on both or on neither. Sliding
+includes cutting and stacking the crops, the FCN all that its call does. Where sliding takes too
+long, a sample of its batches is timed, other ones in every round, and counted up.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
-import statistics
-import time
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 import fullconv
-from fullconv.api.costs import ceiling
-from fullconv.models import load_model
+from bench import networks, report
+from bench.report import Row, figure, listed, markdown, span, with_range
+from bench.timing import Side, clock, in_turn, sampled
+from fullconv.api.costs import ceiling, macs
+from fullconv.api.sliding import score_cells
+from fullconv.geometry import Grid
 
-MIB = 1024  # ru_maxrss counts KiB
+TITLE = "FCN against sliding"
+LEAST, SECONDS = 3, 4.0
+"""Of a sample, per round: batches at least; seconds, about."""
 
 
-def main() -> None:
-    """Measure one network at one image size."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="vgg16", help="a classifier of torchvision")
-    parser.add_argument("--size", type=int, default=512, help="side of the image, px")
-    parser.add_argument("--batch", type=int, default=32, help="crops per batch when sliding")
-    parser.add_argument("--rounds", type=int, default=3, help="measurements of each side")
-    args = parser.parse_args()
+@dataclass(frozen=True, slots=True)
+class Crops:
+    """Sliding, cut into batches: all of them in every round, or a sample.
 
-    model = load_model(f"torchvision:{args.model}:random").module
-    weights = sum(p.numel() * p.element_size() for p in model.parameters()) / 2**20
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MIB
-    start = time.perf_counter()
-    fcn = fullconv.convert(model, 224)
-    converting = time.perf_counter() - start
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MIB
-    print(f"{args.model}: weights {weights:.0f} MiB, torch {torch.__version__}, "
-          f"{torch.get_num_threads()} threads")  # fmt: skip
-    print(f"convert: {converting:.2f} s, peak memory {before:.0f} → {after:.0f} MiB")
+    Attributes:
+        batches: the cells of every batch.
+        rounds: for every round, which batches.
+        times: what the seconds of a round count for.
+    """
 
-    image = torch.randn(1, 3, args.size, args.size)
-    grid = fcn.grid(image.shape[2:])
-    dense: list[float] = []
-    crops: list[float] = []
+    batches: list[list[tuple[int, ...]]]
+    rounds: list[list[int]]
+    times: float
+
+    @property
+    def timed(self) -> int:
+        """How many different batches are timed."""
+        return len({batch for batches in self.rounds for batch in batches})
+
+
+def crops_of(grid: Grid, size: int, seconds: float, whole: float, rounds: int) -> Crops:
+    """Which batches of `size` crops to time, if one takes `seconds` and all may take `whole`."""
+    cells = list(grid)
+    batches = [cells[first : first + size] for first in range(0, len(cells), size)]
+    full = len(cells) // size  # the last one may be smaller, and stays out of a sample
+    per_round = min(full // rounds, max(LEAST, round(SECONDS / seconds)))
+    if len(batches) * seconds <= whole or per_round < LEAST:
+        return Crops(batches, [list(range(len(batches)))] * rounds, 1.0)
+    return Crops(batches, sampled(full, per_round, rounds), len(cells) / (per_round * size))
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A classifier, itself and in its best form, and how long a batch of crops takes in this."""
+
+    name: str
+    model: nn.Module
+    slow: nn.Module
+    seconds: float
+
+
+def network_of(name: str, options: Any) -> Network:
+    """The network, with its kernels for a batch prepared."""
+    model = networks.build(name, options.device)
+    slow = networks.optimized_classifier(model)
+    crops = networks.image_of(networks.WINDOW, options.device).repeat(options.batch, 1, 1, 1)
     with torch.inference_mode():
-        fcn(image)
-    for round_ in range(args.rounds):
-        start = time.perf_counter()
-        with torch.inference_mode():
-            fcn(image)
-        dense.append(time.perf_counter() - start)
-        start = time.perf_counter()
-        fullconv.sliding(model, image, fcn.window, fcn.stride, args.batch)
-        crops.append(time.perf_counter() - start)
-        print(f"round {round_ + 1}: FCN {dense[-1]:.3f} s, sliding {crops[-1]:.3f} s, "
-              f"ratio {crops[-1] / dense[-1]:.1f}")  # fmt: skip
-    ratio = statistics.median(c / d for c, d in zip(crops, dense, strict=True))
-    limit = ceiling(model, fcn, grid.size)
-    print(f"{grid.shape[0]}×{grid.shape[1]} cells on {args.size}×{args.size} px, batches of "
-          f"{args.batch}: FCN {statistics.median(dense):.3f} s, sliding "
-          f"{statistics.median(crops):.3f} s, median ratio {ratio:.1f}; "
-          f"by its arithmetic at most {limit:.1f}")  # fmt: skip
+        slow(crops)
+        return Network(name, model, slow, clock(lambda: slow(crops), options.device))
+
+
+def compare(network: Network, size: int, stride: int, options: Any) -> Row:
+    """One network, size and stride."""
+    name, model, slow = network.name, network.model, network.slow
+    fcn = fullconv.convert(model, networks.WINDOW, stride=stride)
+    fast = networks.optimized(fcn)
+    image = networks.image_of(size, options.device)
+    grid = fcn.grid((size, size))
+    check(model, slow, fast, image)
+
+    def slide(cells: Sequence[tuple[int, ...]]) -> Tensor:
+        return score_cells(slow, image[0], grid, cells, options.batch)
+
+    crops = crops_of(grid, options.batch, network.seconds, options.whole, options.rounds)
+    times = in_turn(
+        {
+            "FCN": Side(lambda _: fast(image)),
+            "sliding": Side(
+                lambda i: [slide(crops.batches[batch]) for batch in crops.rounds[i]],
+                warm_up=lambda: None,  # a batch has been run before
+                times=crops.times,
+            ),
+        },
+        options.rounds,
+        options.device,
+        title=f"{networks.NAMES.get(name, name)} on {size}², stride {stride}",
+    )
+    limit = ceiling(model, fcn, (size, size))
+    dense = macs(fcn, (1, fcn.plan.channels, size, size))
+    ratio = times.ratio("sliding", "FCN")
+    return {
+        "model": name,
+        "size": size,
+        "stride": stride,
+        "cells": len(grid),
+        "batches": len(crops.batches),
+        "timed": crops.timed,
+        "fcn": report.kept(times.of("FCN")),
+        "sliding": report.kept(times.of("sliding")),
+        "ratio": report.kept(ratio),
+        "ceiling": limit,
+        "share": report.kept(ratio.scaled(1 / limit)),
+        "fcn_gmacs": dense / times.of("FCN").median / 1e9,
+        "sliding_gmacs": dense * limit / times.of("sliding").median / 1e9,
+    }
+
+
+def check(model: nn.Module, slow: nn.Module, fast: nn.Module, image: Tensor) -> None:
+    """Both sides compute the classifier: what is fast because it is wrong is no result."""
+    crop = image[:, :, : networks.WINDOW, : networks.WINDOW]
+    with torch.inference_mode():
+        wanted = networks.scores_of(model, crop)
+        for side in (slow, fast):
+            scores = networks.scores_of(side, crop).reshape(wanted.shape)
+            difference = networks.relative_difference(scores, wanted)
+            if not difference < 1e-3:
+                raise fullconv.FullconvError(f"a side is {difference:.1g} from the classifier.")
+
+
+def measure(options: argparse.Namespace) -> list[Row]:
+    """Every network, size and stride."""
+    rows = []
+    for name in options.models:
+        network = network_of(name, options)
+        for size in options.sizes:
+            for stride in options.strides:
+                rows.append(compare(network, size, stride, options))
+                ratio, limit = with_range(rows[-1]["ratio"]), figure(rows[-1]["ceiling"])
+                report.say(f"{name}, {size}², stride {stride}: ratio {ratio}, ceiling {limit}")
+    return rows
+
+
+def section(rows: Sequence[Row]) -> str:
+    """The table and what it says."""
+    head = (
+        "network", "image", "stride", "cells", "batches timed", "FCN, s", "sliding, s",
+        "ratio", "ceiling", "ratio ÷ ceiling", "GMAC/s FCN", "GMAC/s sliding",
+    )  # fmt: skip
+    lines = [
+        (
+            networks.NAMES.get(row["model"], row["model"]),
+            f"{row['size']}²",
+            str(row["stride"]),
+            f"{row['cells']:,}",
+            "all" if row["timed"] == row["batches"] else f"{row['timed']} of {row['batches']}",
+            with_range(row["fcn"]),
+            with_range(row["sliding"]),
+            with_range(row["ratio"]),
+            figure(row["ceiling"]),
+            with_range(row["share"]),
+            figure(row["fcn_gmacs"]),
+            figure(row["sliding_gmacs"]),
+        )
+        for row in rows
+    ]
+    return f"{markdown(head, lines)}\n\n{sentence(rows)}"
+
+
+def sentence(rows: Sequence[Row]) -> str:
+    """The shares of the ceiling by network, and what lies above it."""
+    parts = []
+    for name in dict.fromkeys(row["model"] for row in rows):
+        shares = [row["share"]["median"] for row in rows if row["model"] == name]
+        parts.append(f"{networks.NAMES.get(name, name)} {span(shares, '{:.2f}'.format)}")
+    above = [row for row in rows if row["share"]["median"] > 1]
+    said = f"Share of the ceiling that is reached: {listed(parts)}."
+    if above:
+        said += (
+            f" In {len(above)} of {len(rows)} rows the ratio is above the ceiling: there the FCN "
+            "does its MACs at a higher rate than the crops do theirs."
+        )
+    return said
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line."""
+    parser = report.parser(__doc__, rounds=3)
+    add = parser.add_argument
+    models = ["alexnet", "vgg16", "resnet50", "mobilenet_v2"]
+    add("--models", nargs="+", default=models, help="classifiers of torchvision")
+    add("--sizes", nargs="+", type=int, default=[512, 1024], help="sides of the image, px")
+    add("--strides", nargs="+", type=int, default=[32, 16, 8], help="px between windows")
+    add("--batch", type=int, default=32, help="crops per batch when sliding (32)")
+    add("--whole", type=float, default=20.0, help="time all crops if they take up to so many s")
+    return report.run("sliding", parser.parse_args(arguments), measure, section, arguments)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

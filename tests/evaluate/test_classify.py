@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import fullconv
+from fullconv.api.memory import Budget
 from fullconv.errors import FullconvError, InputError, UsageError
 from fullconv.evaluate.protocol import Protocol, chosen_scales
 from fullconv.evaluate.scales import AS_IT_IS, Scale
@@ -109,7 +110,8 @@ def test_the_default_scale_is_that_of_the_classifier_s_tests(fcn):
 
 def test_what_an_answer_says(fcn):
     fcn.about = About("net", None, MEAN, STD)
-    found = fullconv.classify(fcn, PIXELS, [21, 5], flip=True, evaluation="both")
+    with pytest.warns(UserWarning, match="left out at 5"):
+        found = fullconv.classify(fcn, PIXELS, [21, 5], flip=True, evaluation="both")
     data = found.to_dict(2)
     assert list(data) == [
         "image", "size", "evaluation", "scales", "skipped", "flip", "average", "top",
@@ -151,15 +153,21 @@ def test_one_bad_image_ends_the_work_or_is_told(fcn, tmp_path):
         fullconv.classify(fcn, small, on_error=told.append)
 
 
-def test_one_image_whose_scores_overflow_does_not_take_the_others_with_it(fcn):
-    good, bad = torch.zeros(3, 12, 12), torch.full((3, 12, 12), 1e38)
+def test_one_image_whose_scores_are_not_finite_does_not_take_the_others_with_it(fcn):
+    with torch.no_grad():
+        fcn.get_parameter("0.weight").abs_()
+    good, large, nan = (torch.full((3, 12, 12), value) for value in (0.0, 3e38, float("nan")))
     told = []
-    found = fullconv.classify(fcn, [good, bad, good], on_error=told.append)
+    found = fullconv.classify(fcn, [good, large, good, nan], on_error=told.append)
     assert len(found) == 2
-    (error,) = told
-    assert str(error).startswith("tensor: 4 of 4 scores are not finite (NaN or infinite).\n")
-    assert "a layer overflowed" in str(error)
-    assert error.exit_code == 3
+    overflow, missing = told
+    assert "a layer overflowed" in str(overflow)
+    assert str(missing) == (
+        "tensor: 432 of 432 numbers of the image are not finite (NaN or infinite).\n"
+        "They make 4 of 4 scores not finite either. Fill them before scoring, for instance with "
+        "the mean of the image."
+    )
+    assert overflow.exit_code == missing.exit_code == 3
 
 
 def test_a_network_that_cannot_score_is_told_once(fcn):
@@ -173,17 +181,16 @@ def test_a_network_that_cannot_score_is_told_once(fcn):
 
 def test_an_image_that_does_not_fit_the_memory(fcn):
     told = []
-    large = np.zeros((400, 400, 3), np.uint8)
-    found = fullconv.classify(fcn, [PIXELS, large], max_memory=2**17, on_error=told.append)
+    large = np.zeros((2000, 2000, 3), np.uint8)
+    limit = Budget(fcn, 2**40).needed((21, 34))
+    found = fullconv.classify(fcn, [PIXELS, large], max_memory=limit, on_error=told.append)
     assert len(found) == 1
     (error,) = told
-    assert str(error).startswith("array: ")
+    assert str(error).startswith("array: a pass over 2000×2000 px needs ")
     assert error.exit_code == 3
 
 
 def test_a_batch_shrinks_to_what_fits_the_memory(fcn):
-    from fullconv.api.memory import Budget
-
     counts = []
     fcn.register_forward_hook(lambda module, args, out: counts.append(len(args[0])))
     limit = Budget(fcn, 2**40).needed((21, 34), 2)

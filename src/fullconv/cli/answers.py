@@ -20,12 +20,13 @@ def say(text: str) -> None:
 
 
 def show(text: str, data: Mapping[str, Any], as_json: bool) -> None:
-    """The answer, on stdout: text for people or JSON for programs.
+    """The answer, on stdout: text for people or JSON for programs."""
+    show_line(as_text(data) if as_json else text.rstrip("\n"))
 
-    The JSON is plain ASCII, which every terminal and pipe takes.
-    """
-    answer = json.dumps(_finite(data), indent=1, allow_nan=False) if as_json else text.rstrip("\n")
-    show_line(answer)
+
+def as_text(data: Mapping[str, Any]) -> str:
+    """JSON in plain ASCII, which every terminal and pipe takes; NaN and infinity become null."""
+    return json.dumps(_finite(data), indent=1, allow_nan=False)
 
 
 def show_line(answer: str) -> None:

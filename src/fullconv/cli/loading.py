@@ -82,6 +82,14 @@ def describe(fcn: FCN, classes: str | None, mean: Numbers, std: Numbers) -> None
     fcn.about = about
 
 
+def model_file(asked: Asked) -> Path:
+    """The file that MODEL names, if it names one."""
+    from fullconv.models.python_file import PYTHON_FORM
+
+    found = PYTHON_FORM.fullmatch(asked.model)
+    return Path(asked.model if found is None else found["path"])
+
+
 def as_path(given: str | None) -> Path | None:
     """A file that may not have been named."""
     return None if given is None else Path(given)

@@ -36,7 +36,7 @@ def score(fcn: FCN, x: Tensor, where: str) -> Tensor:
         ) from error
     if scores.dtype.itemsize < 4:
         scores = scores.float()
-    _check_finite(fcn, scores, where)
+    _check_finite(fcn, x, scores, where)
     return scores.cpu()
 
 
@@ -50,7 +50,7 @@ def probabilities_of(fcn: FCN, scores: Tensor) -> Tensor:
     return scores.sigmoid() if scores.shape[1] == 1 else scores.softmax(1)
 
 
-def _check_finite(fcn: FCN, scores: Tensor, where: str) -> None:
+def _check_finite(fcn: FCN, x: Tensor, scores: Tensor, where: str) -> None:
     """Raise InputError for scores that are NaN or infinite, with the reason that can be found."""
     bad = int((~torch.isfinite(scores)).sum())
     if not bad:
@@ -63,6 +63,14 @@ def _check_finite(fcn: FCN, scores: Tensor, where: str) -> None:
                 why=f"They make {bad:,} of {scores.numel():,} scores not finite either.",
                 hint="These weights cannot classify; load others.",
             )
+    wrong = int((~torch.isfinite(x)).sum())
+    if wrong:
+        raise InputError(
+            f"{wrong:,} of {x.numel():,} numbers of the image are not finite (NaN or infinite).",
+            where=where,
+            why=f"They make {bad:,} of {scores.numel():,} scores not finite either.",
+            hint="Fill them before scoring, for instance with the mean of the image.",
+        )
     dtype = next(fcn.parameters(), scores).dtype
     raise InputError(
         f"{bad:,} of {scores.numel():,} scores are not finite (NaN or infinite).",

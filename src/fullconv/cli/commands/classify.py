@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fullconv.cli.answers import say, show, show_line
+from fullconv.cli.answers import as_text, say, show_line
 from fullconv.cli.interrupt import at_once
-from fullconv.cli.loading import Numbers, as_path, describe, load_fcn
+from fullconv.cli.loading import Numbers, as_path, describe, load_fcn, model_file
 from fullconv.cli.options import (
     MODEL_FORMS,
     Asked,
@@ -126,7 +126,7 @@ def classify(
             **{f"the image {file}": file for file in files},
             "the class names": as_path(classes),
             "the weights": as_path(asked.weights),
-            "the network": Path(asked.model),
+            "the network": model_file(asked),
         })  # fmt: skip
         check_writable(output)
     fcn = load_fcn(asked)
@@ -163,12 +163,11 @@ def classify(
     }
     if output is not None:
         with atomic(output) as part:
-            text = json.dumps(data, indent=1) if as_json else "\n".join(held)
+            text = as_text(data) if as_json else "\n".join(held)
             part.write_text(text + "\n", encoding="utf-8", newline="")
-    if as_json:
-        show("", data, as_json=True)
-    elif output is not None:
         say(f"written: {output}")
+    elif as_json:
+        show_line(as_text(data))
     _finish(failed, len(files))
 
 

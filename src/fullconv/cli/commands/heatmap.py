@@ -15,6 +15,7 @@ from fullconv.cli.loading import (
     as_path,
     describe,
     load_fcn,
+    model_file,
 )
 from fullconv.cli.options import (
     MODEL_FORMS,
@@ -113,7 +114,7 @@ def heatmap(
     files = HeatmapFiles.named(image, output, map_path)
     files.check({"the image": Path(image), "the class names": as_path(classes),
                  "the weights": as_path(asked.weights),
-                 "the network": Path(asked.model)})  # fmt: skip
+                 "the network": model_file(asked)})  # fmt: skip
     fcn = load_fcn(asked)
     describe(fcn, classes, mean, std)
     say(f"scoring {image} ...")

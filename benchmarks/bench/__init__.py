@@ -1,0 +1,1 @@
+"""What all benchmarks share: timing in turn, the machine, the networks, results and their page."""
