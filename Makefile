@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test nightly lint zoo bench bundled clean
+.PHONY: demo test nightly lint zoo study-dense bench bundled clean
 
 demo: $(VENV)/.demo
 	@echo "== the demo: convert, prove, map, compare (pictures go to fullconv-demo/)"
@@ -30,6 +30,11 @@ lint: $(VENV)/.test
 zoo: $(VENV)/.test
 	@echo "== which models convert: docs/coverage.md (results so far stay in .cache)"
 	@$(BIN)/python docs/make_coverage.py $(ZOO)
+
+# About an hour, most of it to train two networks; can be stopped and run again. Needs the data.
+study-dense: $(VENV)/.test
+	@echo "== dense evaluation against crops: docs/dense-evaluation.md (weights stay in .cache)"
+	@PYTHONPATH=docs $(BIN)/python -m studies.dense_evaluation $(STUDY)
 
 # Some 25 minutes on a quiet machine; can be stopped and run again. make bench BENCH="--again"
 bench: $(VENV)/.bench

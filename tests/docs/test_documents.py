@@ -25,9 +25,14 @@ def blocks(document: Path, language: str) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the photograph that the documents speak of."""
+    """A folder with the photograph and the labelled images that the documents speak of."""
     noise = np.random.default_rng(0).integers(0, 256, (256, 320, 3), dtype=np.uint8)
     PIL.Image.fromarray(noise).save(tmp_path / "photo.png")
+    for index, name in enumerate(("brick", "grass", "gravel")):
+        (tmp_path / "labelled" / name).mkdir(parents=True)
+        PIL.Image.fromarray(noise[32 * index :][:96, :80]).save(
+            tmp_path / "labelled" / name / "1.png"
+        )
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -228,12 +228,12 @@ def _upright(raster: Raster, channels: int) -> Array:
     for start, stop in _blocks(height, width):
         block = raster.rows(start, stop)
         if channels == 1 and raster.colours == 3:
-            block = _luminance(block)
+            block = luminance(block)
         stored[start:stop] = block  # grey spreads over three channels
     return upright
 
 
-def _luminance(block: Array) -> Array:
+def luminance(block: Array) -> Array:
     """ITU-R 601 luminance `(rows, W, 1)` of RGB `(rows, W, 3)`, in the same type.
 
     Integers use the weights 0.299, 0.587, 0.114 as 65536ths, rounded, so that grey stays exact.

@@ -28,7 +28,7 @@ def image_files(names: Iterable[str | os.PathLike[str]]) -> list[Path]:
         path = Path(name)
         text = os.fspath(name)
         if path.is_dir():
-            files = _images_in(path)
+            files = images_in(path)
             if not files:
                 raise InputError(
                     "there is no image in this folder.",
@@ -47,7 +47,8 @@ def image_files(names: Iterable[str | os.PathLike[str]]) -> list[Path]:
     return list(found)
 
 
-def _images_in(folder: Path) -> list[Path]:
+def images_in(folder: Path) -> list[Path]:
+    """The images in a folder and in those in it, by their names; what is hidden is passed over."""
     files = []
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))

@@ -4,9 +4,10 @@ from fullconv.cli.commands.check import check
 from fullconv.cli.commands.classify import classify
 from fullconv.cli.commands.convert import convert
 from fullconv.cli.commands.demo import demo
+from fullconv.cli.commands.evaluate import evaluate
 from fullconv.cli.commands.heatmap import heatmap
 from fullconv.cli.commands.plan import plan
 
-COMMANDS = (plan, check, convert, classify, heatmap, demo)
+COMMANDS = (plan, check, convert, classify, heatmap, evaluate, demo)
 
 __all__ = ["COMMANDS"]
