@@ -22,7 +22,7 @@ from fullconv import FCN, Grid
 from fullconv.evaluate.accuracy import Accuracies, Row
 from fullconv.evaluate.accuracy.bootstrap import mean_interval
 from fullconv.evaluate.accuracy.measure import rank
-from fullconv.evaluate.posteriors import flipped_too
+from fullconv.evaluate.dense.posteriors import flipped_too
 from fullconv.evaluate.preparation import prepared, resized
 from fullconv.evaluate.scales import Scale
 from fullconv.evaluate.scoring import score

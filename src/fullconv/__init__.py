@@ -25,9 +25,9 @@ if TYPE_CHECKING:
         RefusedError,
         UsageError,
     )
-    from fullconv.evaluate.classification import Classification
-    from fullconv.evaluate.classify import classify
-    from fullconv.evaluate.heatmap import Heatmap, heatmap
+    from fullconv.evaluate.dense.classification import Classification
+    from fullconv.evaluate.dense.classify import classify
+    from fullconv.evaluate.maps.heatmap import Heatmap, heatmap
     from fullconv.geometry import Grid
     from fullconv.hosts.torch_fx.fcn import FCN
     from fullconv.surgery.plan import Plan
@@ -42,10 +42,10 @@ _HOMES = {
     "save": "api.save",
     "load": "api.save",
     "sliding": "api.sliding",
-    "classify": "evaluate.classify",
-    "Classification": "evaluate.classification",
-    "heatmap": "evaluate.heatmap",
-    "Heatmap": "evaluate.heatmap",
+    "classify": "evaluate.dense.classify",
+    "Classification": "evaluate.dense.classification",
+    "heatmap": "evaluate.maps.heatmap",
+    "Heatmap": "evaluate.maps.heatmap",
     "FCN": "hosts.torch_fx.fcn",
     "Plan": "surgery.plan",
     "Grid": "geometry",

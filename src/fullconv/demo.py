@@ -21,7 +21,7 @@ from fullconv.api.sliding import sliding
 from fullconv.api.verify import Certificate, verify
 from fullconv.bundled import photographs, textures
 from fullconv.errors import FullconvError
-from fullconv.evaluate.heatmap import Heatmap, heatmap
+from fullconv.evaluate.maps.heatmap import Heatmap, heatmap
 from fullconv.evaluate.pictures.classmap import class_map
 from fullconv.evaluate.preparation import prepared
 from fullconv.geometry import Grid, times

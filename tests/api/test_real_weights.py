@@ -16,7 +16,7 @@ from torch import Tensor
 
 import fullconv
 from by_hand import assert_same, crop_map
-from fullconv.evaluate.heatmap import heatmap
+from fullconv.evaluate.maps.heatmap import heatmap
 from networks import LeNet, TinyVGG
 
 # The order of Tiny VGG's classes, by the names of its photographs.

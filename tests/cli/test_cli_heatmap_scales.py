@@ -8,7 +8,7 @@ import pytest
 from cli_runs import files
 
 import fullconv as package
-from fullconv.evaluate.heatmap import heatmap
+from fullconv.evaluate.maps.heatmap import heatmap
 from fullconv.hosts.torch_fx.fcn import About
 from fullconv.models import load_model
 

@@ -13,9 +13,9 @@ from torch import nn
 from fullconv.errors import FullconvError, InputError, UsageError
 from fullconv.evaluate.accuracy import Accuracies, Row, accuracy
 from fullconv.evaluate.accuracy.measure import _alike, rank
-from fullconv.evaluate.batches import Loaded
-from fullconv.evaluate.posteriors import dense
-from fullconv.evaluate.protocol import Views
+from fullconv.evaluate.dense.batches import Loaded
+from fullconv.evaluate.dense.posteriors import dense
+from fullconv.evaluate.dense.protocol import Views
 from fullconv.evaluate.scales import scales_of
 
 SIZES = [(16, 14), (20, 13), (16, 14), (13, 19), (16, 14), (16, 14), (20, 13), (24, 24)]

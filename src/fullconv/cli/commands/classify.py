@@ -30,7 +30,7 @@ from fullconv.cli.speed import Speed, memory_option, speed_options
 from fullconv.errors import FullconvError, InputError
 
 if TYPE_CHECKING:
-    from fullconv.evaluate.classification import Classification
+    from fullconv.evaluate.dense.classification import Classification
 
 COLUMNS = ("image", "rank", "class", "name", "probability")
 
@@ -113,8 +113,8 @@ def classify(
     IMAGE is a file, a folder or a pattern. Of several, one that cannot be scored is named and left
     out, and the exit code is 3 at the end.
     """
-    from fullconv.evaluate.classify import classified
-    from fullconv.evaluate.protocol import Protocol, chosen_scales
+    from fullconv.evaluate.dense.classify import classified
+    from fullconv.evaluate.dense.protocol import Protocol, chosen_scales
     from fullconv.evaluate.scales import left_out
     from fullconv.storage.files import atomic
     from fullconv.storage.listing import image_files

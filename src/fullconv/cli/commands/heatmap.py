@@ -101,8 +101,8 @@ def heatmap(
     """
     from fullconv.cli.commands.heatmap_answer import Shown, as_data, as_text
     from fullconv.cli.commands.heatmap_files import HeatmapFiles
-    from fullconv.evaluate.heatmap import heatmap as make_heatmap
-    from fullconv.evaluate.regions import check_threshold
+    from fullconv.evaluate.maps.heatmap import heatmap as make_heatmap
+    from fullconv.evaluate.maps.regions import check_threshold
     from fullconv.evaluate.scales import left_out
 
     if top is not None and target is not None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import PIL.Image
 
-from fullconv.evaluate.heatmap import Heatmap, Peak
-from fullconv.evaluate.regions import Region
+from fullconv.evaluate.maps.heatmap import Heatmap, Peak
+from fullconv.evaluate.maps.regions import Region
 from fullconv.evaluate.scales import AS_IT_IS
 from fullconv.geometry import times
 

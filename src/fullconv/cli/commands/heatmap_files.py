@@ -11,8 +11,8 @@ import numpy as np
 from fullconv.cli.commands.heatmap_answer import Shown
 from fullconv.cli.options import distinct
 from fullconv.errors import FullconvError, UsageError
-from fullconv.evaluate.heatmap import MAP_FORMAT
-from fullconv.evaluate.score_maps import Floats
+from fullconv.evaluate.maps.heatmap import MAP_FORMAT
+from fullconv.evaluate.maps.score_maps import Floats
 from fullconv.storage.description import write_description
 from fullconv.storage.files import atomic
 from fullconv.storage.outputs import check_replaceable, check_writable

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from fullconv.errors import FullconvError, InputError, UsageError
 from fullconv.evaluate.accuracy.table import ABSENT, EVERY, ORDER, Accuracies, Problem, Row
-from fullconv.evaluate.batches import Loaded, batches, loaded
-from fullconv.evaluate.posteriors import (
+from fullconv.evaluate.dense.batches import Loaded, batches, loaded
+from fullconv.evaluate.dense.posteriors import (
     AVERAGES,
     centre,
     check_choice,
@@ -26,8 +26,8 @@ from fullconv.evaluate.posteriors import (
     flipped_too,
     regular,
 )
+from fullconv.evaluate.dense.protocol import Views, chosen_scales, views
 from fullconv.evaluate.preparation import check_fcn, check_preparation, prepared
-from fullconv.evaluate.protocol import Views, chosen_scales, views
 from fullconv.evaluate.scales import Given, Scale
 from fullconv.hosts.torch_fx.fcn import FCN
 from fullconv.storage.datasets import Dataset

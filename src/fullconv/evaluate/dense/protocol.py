@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fullconv.errors import UsageError
-from fullconv.evaluate.posteriors import (
+from fullconv.evaluate.dense.posteriors import (
     AVERAGES,
     BATCH,
     EVALUATIONS,

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fullconv.errors import InputError
-from fullconv.evaluate import batches as module
-from fullconv.evaluate.batches import Loaded, batches, in_order, loaded
-from fullconv.evaluate.protocol import Views
+from fullconv.evaluate.dense import batches as module
+from fullconv.evaluate.dense.batches import Loaded, batches, in_order, loaded
+from fullconv.evaluate.dense.protocol import Views
 
 
 def image(size: int) -> Views:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import fullconv
-from fullconv.evaluate.heatmap import heatmap
+from fullconv.evaluate.maps.heatmap import heatmap
 from fullconv.evaluate.preparation import prepared
 from fullconv.hosts.torch_fx.fcn import About
 

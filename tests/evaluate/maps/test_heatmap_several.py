@@ -13,7 +13,7 @@ from torch import nn
 
 import fullconv
 from fullconv.errors import InputError, UsageError
-from fullconv.evaluate.heatmap import heatmap
+from fullconv.evaluate.maps.heatmap import heatmap
 from fullconv.evaluate.pictures import overlay as overlays
 from fullconv.hosts.torch_fx.fcn import About
 
@@ -37,7 +37,7 @@ def made(fcn) -> fullconv.Heatmap:
 
 @pytest.mark.parametrize("target", [None, 0, "dog"])
 def test_pixels_are_the_mean_of_the_scales_whose_windows_lie_there(target, made, monkeypatch):
-    monkeypatch.setattr("fullconv.evaluate.heatmap.BLOCK", 70)  # two rows at a time
+    monkeypatch.setattr("fullconv.evaluate.maps.heatmap.BLOCK", 70)  # two rows at a time
     index = {None: 2, 0: 0, "dog": 3}[target]
     maps = np.array([by_hand(m.probabilities[index], m.grid, (21, 34)) for m in made.maps])
     values = made.pixels(target)
@@ -119,7 +119,7 @@ def test_the_overlay_draws_the_regions_of_its_class(made, monkeypatch):
 def test_the_figure_shows_the_image_and_the_best_classes(made, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "fullconv.evaluate.heatmap.figure",
+        "fullconv.evaluate.maps.heatmap.figure",
         lambda image, panels, *, opacity: seen.append((image, panels, opacity)),
     )
     made.figure(2, threshold=0.4, opacity=0.3)

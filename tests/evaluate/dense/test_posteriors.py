@@ -8,8 +8,8 @@ from torch import nn
 
 import fullconv
 from fullconv.errors import UsageError
-from fullconv.evaluate.posteriors import centre, cropped, dense, flipped_too, regular
-from fullconv.evaluate.protocol import Protocol, posterior, views
+from fullconv.evaluate.dense.posteriors import centre, cropped, dense, flipped_too, regular
+from fullconv.evaluate.dense.protocol import Protocol, posterior, views
 from fullconv.evaluate.scales import scales_of
 
 WINDOW = (12, 10)

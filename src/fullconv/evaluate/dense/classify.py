@@ -14,9 +14,10 @@ from torch import Tensor
 
 from fullconv.api.memory import Budget
 from fullconv.errors import FullconvError, InputError, UsageError
-from fullconv.evaluate.batches import Loaded, batches, in_order, loaded
-from fullconv.evaluate.classification import Classification
-from fullconv.evaluate.posteriors import BATCH
+from fullconv.evaluate.dense.batches import Loaded, batches, in_order, loaded
+from fullconv.evaluate.dense.classification import Classification
+from fullconv.evaluate.dense.posteriors import BATCH
+from fullconv.evaluate.dense.protocol import Protocol, Views, chosen_scales, posterior, views
 from fullconv.evaluate.preparation import (
     MAX_PIXELS,
     Numbers,
@@ -25,7 +26,6 @@ from fullconv.evaluate.preparation import (
     given_image,
     prepared,
 )
-from fullconv.evaluate.protocol import Protocol, Views, chosen_scales, posterior, views
 from fullconv.evaluate.scales import Given, Scale, check_sizes, left_out
 from fullconv.hosts.torch_fx.fcn import FCN
 from fullconv.storage.images import Image

@@ -14,7 +14,9 @@ import PIL.Image
 
 from fullconv.errors import UsageError
 from fullconv.evaluate.class_names import find_class
-from fullconv.evaluate.lattice import Layer, fused, place_of
+from fullconv.evaluate.maps.lattice import Layer, fused, place_of
+from fullconv.evaluate.maps.regions import Region, check_threshold, regions_of
+from fullconv.evaluate.maps.score_maps import Floats, ScoreMap, best_classes, scored
 from fullconv.evaluate.pictures.overlay import BLOCK, Overlay, painted
 from fullconv.evaluate.pictures.panels import Panel, figure
 from fullconv.evaluate.preparation import (
@@ -25,7 +27,6 @@ from fullconv.evaluate.preparation import (
     given_image,
     prepared,
 )
-from fullconv.evaluate.regions import Region, check_threshold, regions_of
 from fullconv.evaluate.scales import (
     AS_IT_IS,
     Given,
@@ -35,7 +36,6 @@ from fullconv.evaluate.scales import (
     left_out,
     scales_of,
 )
-from fullconv.evaluate.score_maps import Floats, ScoreMap, best_classes, scored
 from fullconv.geometry import Box, Grid, times
 from fullconv.hosts.torch_fx.fcn import FCN
 from fullconv.storage.images import Image

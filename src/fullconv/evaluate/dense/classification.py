@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fullconv.evaluate.protocol import Protocol
+from fullconv.evaluate.dense.protocol import Protocol
 from fullconv.evaluate.scales import Scale
 from fullconv.tables import table
 

@@ -8,8 +8,8 @@ from torch import nn
 
 import fullconv
 from fullconv.errors import FullconvError, InputError, UsageError
-from fullconv.evaluate import heatmap as module
-from fullconv.evaluate.heatmap import heatmap
+from fullconv.evaluate.maps import heatmap as module
+from fullconv.evaluate.maps.heatmap import heatmap
 from fullconv.evaluate.preparation import check_preparation, grid_of, prepared
 from fullconv.hosts.torch_fx.fcn import About
 from fullconv.storage.images import Image

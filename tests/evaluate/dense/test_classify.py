@@ -11,7 +11,7 @@ from torch import nn
 import fullconv
 from fullconv.api.memory import Budget
 from fullconv.errors import FullconvError, InputError, UsageError
-from fullconv.evaluate.protocol import Protocol, chosen_scales
+from fullconv.evaluate.dense.protocol import Protocol, chosen_scales
 from fullconv.evaluate.scales import AS_IT_IS, Scale
 from fullconv.hosts.torch_fx.fcn import About
 from fullconv.storage.images import Image

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Generic, TypeVar
 
 from fullconv.errors import FullconvError
-from fullconv.evaluate.protocol import Views
+from fullconv.evaluate.dense.protocol import Views
 
 S = TypeVar("S")
 T = TypeVar("T")

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fullconv.errors import UsageError
-from fullconv.evaluate.regions import Region, check_threshold, regions_of
+from fullconv.evaluate.maps.regions import Region, check_threshold, regions_of
 
 
 def flooded(values: np.ndarray, threshold: float) -> list[set[tuple[int, int]]]:

@@ -1,0 +1,1 @@
+"""What an image as a whole is: dense evaluation, crops and both."""
