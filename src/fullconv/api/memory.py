@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
+from itertools import combinations
 from math import prod
 from typing import Any
 
@@ -144,7 +145,7 @@ class Budget:
         self._fcn = fcn
         self.limit = int(0.9 * _free(fcn)) if limit is None else limit
         self._exact: dict[tuple[int, ...], int] = {}
-        self._lines: list[tuple[float, float]] | None = None
+        self._terms: tuple[Tensor, Tensor] | None = None
 
     def needed(self, size: tuple[int, ...], images: int = 1) -> int:
         """Bytes that a pass over `images` images of `size` px takes.
@@ -229,25 +230,37 @@ class Budget:
         return self._exact[key]
 
     def _predicted(self, size: tuple[int, ...], images: int) -> int:
-        """From what two sizes need: at every op, so many bytes and so many more per px.
+        """From what a few sizes need: at every op, bytes per px, per px of the rim, and constant.
 
-        A line for each op, since which op needs most changes with the size.
+        Each op has its own terms, since which one needs most changes with the size.
         """
-        if self._lines is None:
-            channels, window = self._fcn.plan.channels, self._fcn.window
-            sizes = [tuple(side * times for side in window) for times in (2, 8)]
-            small, large = (_course(self._fcn, (1, channels, *size)) for size in sizes)
-            if len(small) != len(large):
-                small, large = [max(small)], [max(large)]
-            few, many = map(prod, sizes)
-            slopes = [(b - a) / (many - few) for a, b in zip(small, large, strict=True)]
-            self._lines = [(a - k * few, k) for a, k in zip(small, slopes, strict=True)]
-        pixels = images * prod(size)
-        most = max(start + slope * pixels for start, slope in self._lines)
+        window = self._fcn.window
+        if self._terms is None:
+            factors = [2 * 4**power for power in range(len(window) + 1)]
+            sizes = [tuple(side * factor for side in window) for factor in factors]
+            channels = self._fcn.plan.channels
+            shapes = [(1, channels, *size) for size in sizes]
+            courses = [_course(self._fcn, shape) for shape in (*shapes, (2, *shapes[0][1:]))]
+            if len({len(course) for course in courses}) > 1:
+                courses = [[max(course)] for course in courses]
+            *taken, two = torch.tensor(courses, dtype=torch.float64)  # (ops,) each
+            fixed = 2 * taken[0] - two  # whatever the number of images: weights
+            bases = torch.tensor([_products(size, window) for size in sizes], dtype=torch.float64)
+            terms = torch.linalg.solve(bases, torch.stack(taken) - fixed)  # (terms, ops)
+            self._terms = fixed, terms
+        fixed, terms = self._terms
+        products = torch.tensor(_products(size, window), dtype=torch.float64)
+        most = float((fixed + images * (products @ terms)).max())
         return self._with_allocator(int(1.05 * most))
 
     def _with_allocator(self, peak: int) -> int:
         return BASE + peak + min(peak, RETAINED[isinstance(self._fcn, OptimizedFCN)])
+
+
+def _products(size: Sequence[int], window: Sequence[int]) -> list[float]:
+    """For every number of axes, from none to all, the products of so many sides, summed."""
+    sides = [side / length for side, length in zip(size, window, strict=True)]
+    return [float(sum(map(prod, combinations(sides, n)))) for n in range(len(sides) + 1)]
 
 
 def _free(fcn: FCN) -> int:

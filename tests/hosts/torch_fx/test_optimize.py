@@ -77,6 +77,22 @@ def test_a_padded_network_is_what_its_layers_compute_by_hand():
     assert fast.optimization.folded == 2
 
 
+def test_fragments_of_a_padded_network_see_the_same_at_the_borders():
+    """What is added to make phases equally long is zero behind the batch norm, not before it."""
+    body = nn.Sequential(
+        nn.Conv2d(3, 4, 3, 2, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3, 2, 1), nn.BatchNorm2d(4),
+        nn.Conv2d(4, 5, 3, 1, 1), nn.BatchNorm2d(5), nn.ReLU(),
+    )  # fmt: skip
+    model = ready(Net(lambda m, x: m.fc(m.body(x).mean((2, 3))), body=body, fc=nn.Linear(5, 2)))
+    fcn = fullconv.convert(model, 16, stride=1, method="fragments")
+    fast = fcn.optimize()
+    for size in ((16, 16), (21, 18), (23, 31)):
+        image = noise(1, 3, *size)
+        with torch.no_grad():
+            assert difference(fast(image), fcn(image)) <= 1e-10
+    assert [name for name, _ in fast.optimization.left] == ["body.1", "body.3"]
+
+
 def test_norms_without_weights_and_other_eps(model):
     model.body[1] = nn.BatchNorm2d(4, eps=0.5, affine=False)
     ready(model)
