@@ -8,7 +8,6 @@ from torch import nn
 
 import fullconv
 from fullconv.errors import FullconvError, InputError, UsageError
-from fullconv.evaluate.maps import heatmap as module
 from fullconv.evaluate.maps.heatmap import heatmap
 from fullconv.evaluate.preparation import check_preparation, grid_of, prepared
 from fullconv.hosts.torch_fx.fcn import About
@@ -282,7 +281,7 @@ def test_preparing_is_subtracting_and_dividing():
 
 
 def test_the_bundled_classifier(tmp_path):
-    weights = Path(module.__file__).parents[1] / "bundled" / "textures.safetensors"
+    weights = Path(fullconv.__file__).parent / "bundled" / "textures.safetensors"
     if not weights.exists():
         pytest.skip("the bundled weights are not there")
     from fullconv.bundled import textures

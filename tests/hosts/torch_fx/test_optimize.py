@@ -413,14 +413,15 @@ def test_a_deep_copy_is_as_fast_and_independent(fcn):
 def test_what_was_done_in_words():
     done = Optimization(
         2, (("a.norm", "no convolution is in front of it"), ("b.norm", "no convolution is in front of it")),
-        torch.bfloat16, "channels_last", True,
+        3, torch.bfloat16, "channels_last", True,
     )  # fmt: skip
     assert str(done).splitlines() == [
-        "batch norms    2 of 4 folded",
-        "               2 left, first a.norm: no convolution is in front of it",
-        "numbers        bfloat16, scores float32",
-        "memory format  channels_last",
-        "compiled       yes, anew for each size of image",
+        "batch norms      2 of 4 folded",
+        "                 2 left, first a.norm: no convolution is in front of it",
+        "matrix products  3 on small maps",
+        "numbers          bfloat16, scores float32",
+        "memory format    channels_last",
+        "compiled         yes, anew for each size of image",
     ]
 
 

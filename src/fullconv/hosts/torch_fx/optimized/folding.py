@@ -153,6 +153,15 @@ def _norm(node: fx.Node, tree: nn.Module) -> tuple[fx.Node, _Norm]:
     return source, _Norm(scale, shift if bias is None else shift + _exact(bias))
 
 
+def is_plain(module: nn.Module, kinds: tuple[Any, ...]) -> bool:
+    """Whether a module does what its type says and nothing more."""
+    try:
+        _check_plain(module, kinds, "")
+    except _LeftError:
+        return False
+    return True
+
+
 def _check_plain(module: nn.Module, kinds: tuple[Any, ...], what: str) -> None:
     """Raise _LeftError for a module that does more than its type says."""
     if type(module) not in kinds:

@@ -15,6 +15,7 @@ from fullconv.hosts.torch_fx import runtime
 from fullconv.hosts.torch_fx.fcn import FCN, copy_graph
 from fullconv.hosts.torch_fx.optimized.compiler import check_compiler
 from fullconv.hosts.torch_fx.optimized.folding import fold
+from fullconv.hosts.torch_fx.optimized.products import take_products
 from fullconv.hosts.torch_fx.sharing import HOOKS, share
 from fullconv.surgery.plan import Plan
 from fullconv.tables import table
@@ -32,6 +33,7 @@ class Optimization:
     Attributes:
         folded: batch norms that are part of the convolution in front of them now.
         left: `(name, why)` of the batch norms that stay.
+        products: fully-connected layers that are a matrix product where their map is small.
         dtype: what it computes in.
         memory_format: how maps and weights lie in memory: channels_last, channels_last_3d, or
             contiguous for one spatial axis.
@@ -40,6 +42,7 @@ class Optimization:
 
     folded: int
     left: tuple[tuple[str, str], ...]
+    products: int
     dtype: torch.dtype
     memory_format: str
     compiled: bool
@@ -53,6 +56,8 @@ class Optimization:
         facts += [
             ("", f"{len(names)} left, first {names[0]}: {why}") for why, names in reasons.items()
         ]
+        if self.products:
+            facts.append(("matrix products", f"{self.products} on small maps"))
         dtype = str(self.dtype).removeprefix("torch.")
         facts.append(("numbers", f"{dtype}, scores {_name(scores_dtype(self.dtype))}"))
         facts.append(("memory format", self.memory_format))
@@ -186,12 +191,14 @@ def optimized(fcn: FCN, dtype: torch.dtype | None, compiled: bool) -> OptimizedF
         check_compiler()
     graph, tree = copy_graph(fcn.graph), _tree(fcn)
     count, left = fold(graph, tree, dtype)
+    products = take_products(graph, tree, fcn.plan)
     _end_in_full_precision(graph)
     dims = len(fcn.window)
     _own_tensors(tree, dims, dtype)
     layout = FORMATS.get(dims, torch.contiguous_format)
     kept = _dtype_of(fcn, torch.get_default_dtype())
-    done = Optimization(count, left, dtype or kept, _name(layout).removesuffix("_format"), compiled)
+    form = _name(layout).removesuffix("_format")
+    done = Optimization(count, left, products, dtype or kept, form, compiled)
     fast = OptimizedFCN(tree, graph, fcn.plan, done)
     fast.about = fcn.about
     if dtype not in (None, kept):

@@ -31,6 +31,7 @@ from fullconv.hosts.torch_fx.runtime.pools import (
     box,
     max_pool,
 )
+from fullconv.hosts.torch_fx.runtime.product import ProductConv
 
 CALLS = (
     attend,
@@ -66,6 +67,7 @@ __all__ = [
     "CONV",
     "MAX_POOL",
     "FoldedConv",
+    "ProductConv",
     "StochasticDepth",
     "attend",
     "average_pool",
