@@ -59,6 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
         "scales": list(SCALES),
         "window": small_vgg.WINDOW,
         "epochs": small_vgg.EPOCHS,
+        "jitter": [small_vgg.SMALLEST, small_vgg.LARGEST],
         "versions": {"fullconv": fullconv.__version__, "torch": torch.__version__},
         "networks": networks,
     }

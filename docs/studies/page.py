@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -33,14 +34,20 @@ def body(facts: Facts) -> str:
     padded, unpadded = networks["padded"], networks["unpadded"]
     images, scales = facts["images"], ", ".join(map(str, facts["scales"]))
     rounding = max(scale["largest_difference"] for scale in unpadded["borders"])
+    about = (
+        f"Data: {facts['data']}; {images:,} of them, {images // 10} of each class. The figures are "
+        "not those of the original CIFAR-10. Two networks with a window of "
+        f"{facts['window']} px and a native stride of {padded['stride'][0]} px, trained for "
+        f"{facts['epochs']} epochs on random windows of images scaled to {facts['jitter'][0]} … "
+        f"{facts['jitter'][1]} px, half of them mirrored: one with zero-padded convolutions "
+        f"({padded['parameters']:,} parameters, receptive field {padded['receptive_field'][0]} px),"
+        f" one without padding ({unpadded['parameters']:,} parameters, receptive field "
+        f"{unpadded['receptive_field'][0]} px). Evaluated at {scales} px (shortest side) with "
+        f"flips; PyTorch {facts['versions']['torch']}, float32. One network of each kind was "
+        "trained: the intervals are over images, not over trainings."
+    )
     return f"""\
-Data: {facts["data"]}; {images:,} of them, {images // 10} of each class. The figures are not those
-of the original CIFAR-10. Two networks with a window of {facts["window"]} px and a native stride of
-{padded["stride"][0]} px, trained for {facts["epochs"]} epochs on random windows of images scaled to
-32 … 48 px, half of them mirrored: one with zero-padded convolutions ({padded["parameters"]:,}
-parameters, receptive field {padded["receptive_field"][0]} px), one without padding
-({unpadded["parameters"]:,} parameters, receptive field {unpadded["receptive_field"][0]} px).
-Evaluated at {scales} px (shortest side) with flips; PyTorch {facts["versions"]["torch"]}, float32.
+{wrapped(about)}
 
 ### Errors
 
@@ -49,7 +56,7 @@ crop at the same scale, in points.
 
 {_errors(padded, unpadded)}
 
-{_on_errors(padded)}
+{wrapped(_on_errors(padded))}
 
 ### What borders do
 
@@ -60,7 +67,7 @@ probabilities, do.
 
 {_borders(networks)}
 
-{_on_borders(padded, unpadded, rounding)}
+{wrapped(_on_borders(padded, unpadded, rounding))}
 
 Cell by cell, for the padded network: how far scores differ, as a share of the standard deviation of
 the scores; how often the best class is the same; and the top-1 error of single windows, as crops
@@ -68,7 +75,7 @@ and as cells of the map.
 
 {_cells(padded)}
 
-{_on_cells(padded)}
+{wrapped(_on_cells(padded))}
 """
 
 
@@ -124,14 +131,14 @@ def _borders(networks: Facts) -> str:
 
 def _on_borders(padded: Facts, unpadded: Facts, rounding: float) -> str:
     parts = [
-        f"at {scale['scale']} px it {compared(of(scale['dense_minus_crops']), 'its crops')}"
+        f"at {scale['scale']} px {compared(of(scale['dense_minus_crops']), 'that of the crops')}"
         for scale in padded["borders"]
     ]
     deviation = min(scale["score_deviation"] for scale in unpadded["borders"])
     return (
         "Without padding the map is its crops: no score differs by more than "
-        f"{rounding / deviation:.0e} of the scores' standard deviation, which is rounding. Dense "
-        f"evaluation of the padded network is not its crops: {'; '.join(parts)}."
+        f"{rounding / deviation:.0e} of the scores' standard deviation, which is rounding. The "
+        f"padded network's map is another than its crops. Its average {'; '.join(parts)}."
     )
 
 
@@ -169,7 +176,7 @@ def _on_cells(padded: Facts) -> str:
     return (
         f"At {largest['scale']} px a window in a corner of the image, which has the same zeros as "
         f"its crop at two of its sides, differs from its crop by {share(first)} of the standard "
-        f"deviation, one {last['where']}, where the map sees real pixels all around, by "
+        f"deviation, one {last['where']}, where the map has real pixels on every side, by "
         f"{share(last)}. A cell in a corner {compared(of(first['map_minus_crop']), 'its crop')}; "
         f"one {last['where']} {compared(of(last['map_minus_crop']), 'its crop')}."
     )
@@ -182,7 +189,12 @@ def compared(difference: Estimate, other: str) -> str:
         return f"errs less than {other}, by {points}"
     if difference.low > 0:
         return f"errs more than {other}, by {points}"
-    return f"cannot be told from {other} ({signed(difference)} points)"
+    return f"shows no difference from {other} ({signed(difference)} points)"
+
+
+def wrapped(text: str) -> str:
+    """A paragraph in lines."""
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
 
 
 def of(numbers: dict[str, float]) -> Estimate:

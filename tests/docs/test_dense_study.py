@@ -39,7 +39,7 @@ def test_only_what_stands_between_the_markers_is_written(tmp_path, monkeypatch):
     ("low", "high", "words"),
     [
         (-2.0, -0.25, "errs less than crops, by 1.00 points [-2.00, -0.25]"),
-        (-2.0, 0.0, "cannot be told from crops (-1.00 [-2.00, +0.00] points)"),
+        (-2.0, 0.0, "shows no difference from crops (-1.00 [-2.00, +0.00] points)"),
     ],
 )
 def test_no_more_is_said_than_the_interval_allows(low, high, words):

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from labelled import MEAN, STD, WINDOW, Pictures, converted, network, pictures
 from torch import nn
 
+from fullconv.api.memory import Budget
 from fullconv.errors import FullconvError, InputError, UsageError
 from fullconv.evaluate.accuracy import Accuracies, Row, accuracy
 from fullconv.evaluate.accuracy.measure import _alike, rank
@@ -112,10 +113,10 @@ def test_batches_change_nothing_and_every_image_is_counted():
     assert len(seen) < 24
 
 
-def test_large_images_are_scored_few_at_a_time(monkeypatch):
-    from fullconv.evaluate.accuracy import measure
+def test_as_many_images_at_once_as_the_memory_takes(monkeypatch):
+    from fullconv.evaluate.accuracy import evaluations
 
-    fcn, data = converted(network()), pictures(SIZES * 2)
+    fcn, data = converted(network()), pictures([(300, 250)] * 5)
     whole = accuracy(fcn, data, evaluations="dense")
     most: list[int] = []
 
@@ -123,15 +124,27 @@ def test_large_images_are_scored_few_at_a_time(monkeypatch):
         most.append(len(x))
         return dense(fcn, x, **options)
 
-    monkeypatch.setattr(measure, "dense", counted)
-    monkeypatch.setattr(measure, "PIXELS", 600)
-    found = accuracy(fcn, data, evaluations="dense")
-    assert max(most) == 2  # of 16 × 14 px
+    monkeypatch.setattr(evaluations, "dense", counted)
+    limit = Budget(fcn).needed((300, 250), 2)
+    assert limit < Budget(fcn).needed((300, 250), 3)
+    found = accuracy(fcn, data, evaluations="dense", max_memory=limit)
+    assert max(most) == 2
     assert found.rows[0].ranks.tolist() == whole.rows[0].ranks.tolist()
 
 
+def test_images_that_do_not_fit_the_memory_are_listed():
+    fcn, data = converted(network()), pictures([(16, 14), (600, 500), (16, 14), (600, 500)])
+    limit = Budget(fcn).needed((300, 250))
+    found = accuracy(fcn, data, max_memory=limit)
+    assert [problem.index for problem in found.problems] == [1, 3]
+    assert "a pass over 600×500 px needs" in found.problems[0].reason
+    assert found.images == 2
+    crops = accuracy(fcn, data, evaluations=["centre", "multi-crop"], max_memory=limit)
+    assert crops.images == 4
+
+
 def test_an_image_that_cannot_be_scored_does_not_take_others_with_it(monkeypatch):
-    from fullconv.evaluate.accuracy import measure
+    from fullconv.evaluate.accuracy import evaluations
 
     def failing(fcn, x, *, average, where):
         if float(x[..., 0, 0].max()) > 2.4:
@@ -140,7 +153,7 @@ def test_an_image_that_cannot_be_scored_does_not_take_others_with_it(monkeypatch
 
     fcn, data = converted(network()), pictures([(16, 14)] * 12)
     whole = accuracy(fcn, data, evaluations="dense", flip=False).rows[0].ranks
-    monkeypatch.setattr(measure, "dense", failing)
+    monkeypatch.setattr(evaluations, "dense", failing)
     found = accuracy(fcn, data, evaluations="dense", flip=False)
     assert 0 < len(found.problems) < 12
     assert {p.reason for p in found.problems} == {"the memory does not suffice. It is large."}
@@ -160,9 +173,9 @@ def test_images_of_equal_sizes_at_other_scales_are_parted():
 
 
 def test_only_what_was_asked_for_is_computed(monkeypatch):
-    from fullconv.evaluate.accuracy import measure
+    from fullconv.evaluate.accuracy import evaluations
 
-    monkeypatch.setattr(measure, "regular", lambda *_: 1 / 0)  # the grid of crops
+    monkeypatch.setattr(evaluations, "regular", lambda *_: 1 / 0)  # the grid of crops
     data = pictures(SIZES)
     found = accuracy(converted(network()), data, evaluations=["dense", "centre"])
     assert [row.evaluation for row in found.rows] == ["centre", "dense"]

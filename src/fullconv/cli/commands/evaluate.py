@@ -24,7 +24,7 @@ from fullconv.cli.options import (
     scales_option,
 )
 from fullconv.cli.progress import Progress
-from fullconv.cli.speed import Speed, speed_options
+from fullconv.cli.speed import Speed, memory_option, speed_options
 from fullconv.errors import InputError
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ LISTED = 20  # images that could not be evaluated, named at the end
 @preparation_options
 @classes_option
 @pixels_option
+@memory_option
 @speed_options
 @json_option
 def evaluate(
@@ -78,6 +79,7 @@ def evaluate(
     std: Numbers,
     classes: str | None,
     max_pixels: int,
+    max_memory: int | None,
     speed: Speed,
     as_json: bool,
 ) -> None:
@@ -111,6 +113,7 @@ def evaluate(
             flip=flip,
             average=average,
             evaluations=_words(evaluations),
+            max_memory=max_memory,
             progress=progress,
         )
     if csv_path is not None:

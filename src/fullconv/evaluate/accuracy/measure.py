@@ -7,42 +7,25 @@ averages scores over space; between flips, scales and evaluations probabilities 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fullconv.errors import FullconvError, InputError, UsageError
+from fullconv.errors import FullconvError, InputError
+from fullconv.evaluate.accuracy.evaluations import Evaluations, Posteriors, checked, mean
 from fullconv.evaluate.accuracy.table import ABSENT, EVERY, ORDER, Accuracies, Problem, Row
 from fullconv.evaluate.dense.batches import Loaded, batches, loaded
-from fullconv.evaluate.dense.posteriors import (
-    AVERAGES,
-    centre,
-    check_choice,
-    cropped,
-    dense,
-    flipped_too,
-    regular,
-)
+from fullconv.evaluate.dense.posteriors import BATCH
 from fullconv.evaluate.dense.protocol import Views, chosen_scales, views
-from fullconv.evaluate.preparation import check_fcn, check_preparation, prepared
+from fullconv.evaluate.preparation import prepared
 from fullconv.evaluate.scales import Given, Scale
 from fullconv.hosts.torch_fx.fcn import FCN
 from fullconv.storage.datasets import Dataset
 
 Progress = Callable[[int, int], None]
 """Called with how many images are done, and of how many."""
-
-BATCH = 64
-"""Images in one pass of the network, and crops in one call, at most."""
-
-PIXELS = 1 << 20
-"""And pixels of images: every layer's map of all of them is held in memory."""
-
-Posteriors = dict[tuple[str, Scale], Tensor]
-"""Probabilities `(N, K)` by evaluation and scale; a scale that does not fit is left out."""
 
 
 def accuracy(
@@ -54,6 +37,7 @@ def accuracy(
     average: str = "scores",
     evaluations: Iterable[str] = ORDER,
     batch_size: int = BATCH,
+    max_memory: int | None = None,
     progress: Progress | None = None,
 ) -> Accuracies:
     """How often the right class is the first, or among the first five, of every evaluation.
@@ -69,15 +53,18 @@ def accuracy(
         average: what dense evaluation averages over the map, "scores" or "probabilities".
         evaluations: any of "centre", "dense", "multi-crop" and "both", the mean of the two before.
         batch_size: images of equal size that are scored together, and crops in one call, at most.
+        max_memory: bytes that a pass may need beside the weights; by default what is available.
         progress: told how many images are done.
 
-    Images that cannot be read, or are smaller than the window at every scale, are left out and
-    listed in `problems`. Raises InputError if none is left or scores are not finite, UsageError for
-    options or labels that do not fit the network.
+    Images that cannot be read, are smaller than the window at every scale, or do not fit the
+    memory are left out and listed in `problems`. Raises InputError if none is left or weights are
+    not finite, UsageError for options or labels that do not fit the network.
     """
-    protocol = _protocol(fcn, dataset.labels, flip, average, evaluations, batch_size)
+    asked = checked(
+        fcn, dataset.labels, evaluations, flip, average, batch_size=batch_size, limit=max_memory
+    )
     chosen = chosen_scales(fcn, scales)
-    ranks = _Ranks(dataset.labels, protocol.evaluations, chosen)
+    ranks = _Ranks(dataset.labels, asked.names, chosen)
     problems: list[Problem] = []
     names, done = dataset.names, 0
 
@@ -87,7 +74,7 @@ def accuracy(
 
     for batch in batches(loaded(range(len(dataset)), read), batch_size):
         for some in _alike(batch):
-            problems += _score(some, names, protocol, ranks)
+            problems += _score(some, names, asked, ranks)
             done += len(some)
             if progress is not None:
                 progress(done, len(dataset))
@@ -98,91 +85,12 @@ def accuracy(
     return Accuracies(
         rows=tuple(ranks.rows()),
         labels=dataset.labels,
-        classes=protocol.classes,
+        classes=asked.classes,
         problems=tuple(problems),
         flip=flip,
         average=average,
         remarks=dataset.remarks,
     )
-
-
-def _protocol(
-    fcn: FCN,
-    labels: npt.NDArray[np.int64],
-    flip: bool,
-    average: str,
-    evaluations: Iterable[str],
-    batch_size: int,
-) -> _Protocol:
-    """What was asked for, checked. Raises UsageError for what does not fit the network."""
-    check_fcn(fcn, "an evaluation")
-    check_choice("average", average, AVERAGES)
-    check_preparation(fcn.plan.channels, fcn.about.mean, fcn.about.std)
-    if batch_size < 1:
-        raise UsageError(f"batch_size={batch_size} must be at least 1.")
-    asked = (evaluations,) if isinstance(evaluations, str) else tuple(evaluations)
-    for evaluation in asked:
-        check_choice("evaluation", evaluation, ORDER)
-    if not asked:
-        raise UsageError("no evaluation was asked for.", hint=f"Name some of {', '.join(ORDER)}.")
-    known = tuple(evaluation for evaluation in ORDER if evaluation in asked)
-    protocol = _Protocol(fcn, known, flip, average, batch_size)
-    if len(labels) and not (labels.min() >= 0 and labels.max() < protocol.classes):
-        raise UsageError(
-            f"labels reach from {labels.min()} to {labels.max()}, for {protocol.classes} classes."
-        )
-    return protocol
-
-
-@dataclass(frozen=True, slots=True)
-class _Protocol:
-    """The network and how it is evaluated."""
-
-    fcn: FCN
-    evaluations: tuple[str, ...]
-    flip: bool
-    average: str
-    batch_size: int
-
-    @property
-    def classes(self) -> int:
-        """How many there are; a single score is the probability of the second of two."""
-        return max(2, self.fcn.plan.outputs)
-
-    def posteriors(self, seen: Sequence[Views], scales: Sequence[Scale], where: str) -> Posteriors:
-        """Probabilities of images of one size, each computed once per scale and evaluation."""
-        found: Posteriors = {}
-        for number, scale in enumerate(scales):
-            x = torch.cat([one.images[number] for one in seen])  # (N, C, H, W)
-            most = max(1, PIXELS // (x.shape[2] * x.shape[3]))
-            parts = [self._at_one_scale(part, where) for part in torch.split(x, most)]
-            for evaluation in self.evaluations:
-                found[evaluation, scale] = torch.cat([part[evaluation] for part in parts])
-        return found
-
-    def _at_one_scale(self, x: Tensor, where: str) -> dict[str, Tensor]:
-        fcn, size, found = self.fcn, x.shape[2:], {}
-        wanted = set(self.evaluations)
-        views = flipped_too(x, self.flip)
-        if "centre" in wanted:
-            found["centre"] = self._crops(x, centre(size, fcn.window), where)
-        if wanted & {"dense", "both"}:
-            found["dense"] = _mean(
-                [dense(fcn, view, average=self.average, where=where) for view in views]
-            )
-        if wanted & {"multi-crop", "both"}:
-            places = regular(size, fcn.window)
-            found["multi-crop"] = _mean([self._crops(view, places, where) for view in views])
-        if "both" in wanted:
-            found["both"] = _mean([found["dense"], found["multi-crop"]])
-        return found
-
-    def _crops(self, x: Tensor, places: Sequence[tuple[int, ...]], where: str) -> Tensor:
-        return cropped(self.fcn, x, places, batch_size=self.batch_size, where=where)
-
-
-def _mean(parts: Sequence[Tensor]) -> Tensor:
-    return torch.stack(tuple(parts)).mean(0)
 
 
 def _alike(batch: list[Loaded[int]]) -> Iterator[list[Loaded[int]]]:
@@ -194,7 +102,7 @@ def _alike(batch: list[Loaded[int]]) -> Iterator[list[Loaded[int]]]:
 
 
 def _score(
-    images: list[Loaded[int]], names: Sequence[str], protocol: _Protocol, ranks: _Ranks
+    images: list[Loaded[int]], names: Sequence[str], asked: Evaluations, ranks: _Ranks
 ) -> list[Problem]:
     """Enter the ranks of images of one size; an image that fails does not take others with it."""
     first, where = images[0], names[images[0].source]
@@ -203,13 +111,13 @@ def _score(
     seen = [image.views for image in images if image.views is not None]
     scales = [scale for scale in ranks.scales if scale not in first.views.skipped]
     try:
-        found = protocol.posteriors(seen, scales, where)
+        found = asked.posteriors(seen, scales, where)
     except FullconvError as error:
         if error.where != where:
             raise  # of the network, not of the images
         if len(images) == 1:
             return [_problem(first.source, where, error)]
-        alone = [_score([image], names, protocol, ranks) for image in images]
+        alone = [_score([image], names, asked, ranks) for image in images]
         return [problem for some in alone for problem in some]
     ranks.enter([image.source for image in images], found)
     return []
@@ -242,7 +150,7 @@ class _Ranks:
             scales = self.scales if scale is None else (scale,)
             fits = [posteriors[evaluation, s] for s in scales if (evaluation, s) in posteriors]
             if fits:
-                ranks[list(indices)] = rank(_mean(fits), labels)
+                ranks[list(indices)] = rank(mean(fits), labels)
 
     def rows(self) -> Iterator[Row]:
         """The rows at which some image could be evaluated."""
