@@ -14,7 +14,7 @@ from fullconv.models import load_model
 
 SEEN = {"nets.py", "photo.png"}
 NAMES = ("cat", "dog", "tiger cat, Felis tigrina", "bird")
-NET = ("heatmap", "nets.py:build", "photo.png")
+NET = ("heatmap", "nets.py:build", "photo.png", "--no-optimize")
 
 
 def made(target=None, **options) -> package.Heatmap:

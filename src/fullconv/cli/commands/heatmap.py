@@ -28,6 +28,7 @@ from fullconv.cli.options import (
     preparation_options,
     scales_option,
 )
+from fullconv.cli.speed import Speed, memory_option, speed_options
 from fullconv.errors import UsageError
 
 if TYPE_CHECKING:
@@ -76,7 +77,9 @@ if TYPE_CHECKING:
 )
 @classes_option
 @preparation_options
+@memory_option
 @pixels_option
+@speed_options
 @json_option
 def heatmap(
     asked: Asked,
@@ -91,7 +94,9 @@ def heatmap(
     classes: str | None,
     mean: Numbers,
     std: Numbers,
+    max_memory: int | None,
     max_pixels: int,
+    speed: Speed,
     as_json: bool,
 ) -> None:
     """Show where in IMAGE a class is: the probability at every window, painted over it.
@@ -118,10 +123,19 @@ def heatmap(
                  "the network": model_file(asked)})  # fmt: skip
     fcn = load_fcn(asked)
     describe(fcn, classes, mean, std)
+    fcn = speed.ready(fcn)
     say(f"scoring {image} ...")
     with at_once(), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # skipped scales, said below
-        made = make_heatmap(fcn, image, target, scales=scales, flip=flip, max_pixels=max_pixels)
+        made = make_heatmap(
+            fcn,
+            image,
+            target,
+            scales=scales,
+            flip=flip,
+            max_pixels=max_pixels,
+            max_memory=max_memory,
+        )
         if made.skipped:
             say(left_out(image, made.skipped, fcn.window))
         shown = Shown.of(made, top, threshold)

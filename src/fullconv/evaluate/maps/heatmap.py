@@ -12,6 +12,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 import PIL.Image
 
+from fullconv.api.memory import Budget
 from fullconv.errors import UsageError
 from fullconv.evaluate.class_names import find_class
 from fullconv.evaluate.maps.lattice import Layer, fused, place_of
@@ -259,6 +260,7 @@ def heatmap(
     mean: Numbers | None = None,
     std: Numbers | None = None,
     max_pixels: int = MAX_PIXELS,
+    max_memory: int | None = None,
 ) -> Heatmap:
     """Score every window of an image, at one size or at several.
 
@@ -275,10 +277,11 @@ def heatmap(
         mean, std: of pixels scaled to 0..1, as the network was trained; `fcn.about` by default.
         max_pixels: refuse larger files, before they are decoded, and scales that make the image
             larger.
+        max_memory: bytes that a pass may need beside the weights; by default what is available.
 
-    Raises InputError for an image that cannot be read or is smaller than the window or a map that
-    holds NaN, UsageError for a class the network does not have or what is no scale, and
-    FullconvError where memory does not suffice.
+    Raises InputError for an image that cannot be read, is smaller than the window or does not fit
+    `max_memory`, or a map that holds NaN; UsageError for a class the network does not have or what
+    is no scale.
     """
     check_fcn(fcn, "a heat map")
     asked = (AS_IT_IS,) if scales is None else scales_of(scales)
@@ -290,6 +293,9 @@ def heatmap(
     check_sizes(kept, picture.size, max_pixels, where)
     if skipped:
         warnings.warn(left_out(where, skipped, fcn.window), stacklevel=2)
+    budget = Budget(fcn, max_memory)
+    for scale in kept:
+        budget.admit(scale.size(picture.size), where=where)
     x = prepared(picture, mean or fcn.about.mean, std or fcn.about.std)
     maps = tuple(scored(fcn, x, scale, flip, where) for scale in kept)
     if index is None:
