@@ -145,7 +145,6 @@ class Budget:
         self._fcn = fcn
         self.limit = int(0.9 * _free(fcn)) if limit is None else limit
         self._exact: dict[tuple[int, ...], int] = {}
-        self._terms: tuple[Tensor, Tensor] | None = None
 
     def needed(self, size: tuple[int, ...], images: int = 1) -> int:
         """Bytes that a pass over `images` images of `size` px takes.
@@ -230,31 +229,44 @@ class Budget:
         return self._exact[key]
 
     def _predicted(self, size: tuple[int, ...], images: int) -> int:
-        """From what a few sizes need: at every op, bytes per px, per px of the rim, and constant.
-
-        Each op has its own terms, since which one needs most changes with the size.
-        """
-        window = self._fcn.window
-        if self._terms is None:
-            factors = [2 * 4**power for power in range(len(window) + 1)]
-            sizes = [tuple(side * factor for side in window) for factor in factors]
-            channels = self._fcn.plan.channels
-            shapes = [(1, channels, *size) for size in sizes]
-            courses = [_course(self._fcn, shape) for shape in (*shapes, (2, *shapes[0][1:]))]
-            if len({len(course) for course in courses}) > 1:
-                courses = [[max(course)] for course in courses]
-            *taken, two = torch.tensor(courses, dtype=torch.float64)  # (ops,) each
-            fixed = 2 * taken[0] - two  # whatever the number of images: weights
-            bases = torch.tensor([_products(size, window) for size in sizes], dtype=torch.float64)
-            terms = torch.linalg.solve(bases, torch.stack(taken) - fixed)  # (terms, ops)
-            self._terms = fixed, terms
-        fixed, terms = self._terms
-        products = torch.tensor(_products(size, window), dtype=torch.float64)
+        """What a pass takes, by the terms of the network."""
+        fixed, terms = _terms(self._fcn)
+        products = torch.tensor(_products(size, self._fcn.window), dtype=torch.float64)
         most = float((fixed + images * (products @ terms)).max())
         return self._with_allocator(int(1.05 * most))
 
     def _with_allocator(self, peak: int) -> int:
         return BASE + peak + min(peak, RETAINED[isinstance(self._fcn, OptimizedFCN)])
+
+
+def _terms(fcn: FCN) -> tuple[Tensor, Tensor]:
+    """From what a few sizes need: at every op, bytes per px, per px of the rim, and constant.
+
+    Each op has its own terms, since which one needs most changes with the size. They are kept as
+    long as the network lives in the same form.
+    """
+    first = next(fcn.parameters(), torch.empty(0))
+    form = (first.dtype, first.device, first.stride())
+    if fcn not in _KNOWN or _KNOWN[fcn][0] != form:
+        window, channels = fcn.window, fcn.plan.channels
+        # Large ones, so that all take the same way through ops that treat small maps differently.
+        factors = [16 * 4**power for power in range(len(window) + 1)]
+        sizes = [tuple(side * factor for side in window) for factor in factors]
+        shapes = [(1, channels, *size) for size in sizes]
+        courses = [_course(fcn, shape) for shape in (*shapes, (2, *shapes[0][1:]))]
+        if len({len(course) for course in courses}) > 1:
+            courses = [[max(course)] for course in courses]
+        *taken, two = torch.tensor(courses, dtype=torch.float64)  # (ops,) each
+        fixed = 2 * taken[0] - two  # whatever the number of images: weights
+        bases = torch.tensor([_products(size, window) for size in sizes], dtype=torch.float64)
+        terms = torch.linalg.solve(bases, torch.stack(taken) - fixed)  # (terms, ops)
+        _KNOWN[fcn] = form, (fixed, terms)
+    return _KNOWN[fcn][1]
+
+
+_KNOWN: weakref.WeakKeyDictionary[FCN, tuple[object, tuple[Tensor, Tensor]]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 def _products(size: Sequence[int], window: Sequence[int]) -> list[float]:
