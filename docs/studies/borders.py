@@ -22,7 +22,6 @@ from fullconv import FCN, Grid
 from fullconv.evaluate.accuracy import Accuracies, Row
 from fullconv.evaluate.accuracy.bootstrap import mean_interval
 from fullconv.evaluate.accuracy.measure import rank
-from fullconv.evaluate.dense.posteriors import flipped_too
 from fullconv.evaluate.preparation import prepared, resized
 from fullconv.evaluate.scales import Scale
 from fullconv.evaluate.scoring import score
@@ -100,7 +99,7 @@ def _compare(model: nn.Module, fcn: FCN, x: Tensor, labels: Tensor, grid: Grid) 
     probabilities: dict[str, Tensor | float] = {"map": 0.0, "crops": 0.0}
     gaps: dict[Cells, Counts] = {}
     largest, spread = 0.0, 0.0
-    for view in flipped_too(x, True):
+    for view in (x, x.flip(-1)):
         maps = {
             "map": score(fcn, view, "images"),  # (N, K, rows, cols)
             "crops": fullconv.sliding(model, view, grid.window, grid.stride, CROPS),

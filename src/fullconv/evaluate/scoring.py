@@ -11,6 +11,10 @@ from fullconv.hosts.torch_fx.fcn import FCN, tensors_of
 from fullconv.hosts.torch_fx.tracing import in_eval
 
 
+class WeightsError(InputError):
+    """Weights with which no image can be scored."""
+
+
 def score(fcn: FCN, x: Tensor, where: str) -> Tensor:
     """The map `(N, K, rows, cols)` of images `(N, C, H, W)`, all of it finite, on the CPU.
 
@@ -57,7 +61,7 @@ def _check_finite(fcn: FCN, x: Tensor, scores: Tensor, where: str) -> None:
         return
     for name, tensor in fcn.state_dict().items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise InputError(
+            raise WeightsError(
                 "holds numbers that are not finite (NaN or infinite).",
                 where=name,
                 why=f"They make {bad:,} of {scores.numel():,} scores not finite either.",

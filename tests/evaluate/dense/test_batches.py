@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 from fullconv.errors import InputError
 from fullconv.evaluate.dense import batches as module
 from fullconv.evaluate.dense.batches import Loaded, batches, in_order, loaded
-from fullconv.evaluate.dense.protocol import Views
+from fullconv.evaluate.dense.views import Views
+from fullconv.evaluate.scales import AS_IT_IS
 
 
 def image(size: int) -> Views:
-    return Views((size, size), (torch.zeros(1, 1, size, size),))
+    return Views((size, size), (torch.zeros(1, 1, size, size),), (AS_IT_IS,))
 
 
 def read(source):
@@ -22,7 +23,7 @@ def read(source):
 
 
 def test_images_come_in_order_and_errors_in_their_place():
-    found = list(loaded([3, 0, 5], read))
+    found = [one for one in loaded([3, 0, 5], read) if one]
     assert [one.index for one in found] == [0, 1, 2]
     assert [one.source for one in found] == [3, 0, 5]
     assert found[0].views.size == (3, 3)
@@ -46,7 +47,7 @@ def test_images_are_read_before_they_are_asked_for_but_not_all_of_them():
         return image(1)
 
     stream = loaded(range(100), slow, ahead=2)
-    next(stream)  # two ahead of it at most
+    next(one for one in stream if one)  # two ahead of it at most
     assert third.wait(10)
     stream.close()
     assert len(asked) <= 4
@@ -62,15 +63,63 @@ def test_sources_are_not_all_asked_for_at_once():
             yield 1
 
     stream = loaded(sources(), read, ahead=3)
-    next(stream)
+    next(one for one in stream if one)
     assert len(taken) == 4
     stream.close()
+
+
+def test_an_image_that_is_not_there_yet_is_told_once_and_waited_for(monkeypatch):
+    go = threading.Event()
+
+    def slow(source):
+        go.wait(30)
+        return image(source)
+
+    monkeypatch.setattr(module, "PATIENCE", 0.001)
+    stream = loaded([7, 8], slow)
+    assert next(stream) is None
+    go.set()
+    assert [one.source for one in stream if one] == [7, 8]
+
+
+def test_memory_that_runs_out_is_an_error_of_the_image():
+    def read(source):
+        if source == 1:
+            raise MemoryError
+        if source == 2:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes")
+        return image(1)
+
+    found = [one for one in loaded([0, 1, 2], read) if one]
+    assert found[0].error is None
+    for one in found[1:]:
+        assert str(one.error) == f"{one.source}: the memory does not suffice to read it."
+    with pytest.raises(RuntimeError, match="another"):
+        list(loaded([0], lambda n: (_ for _ in ()).throw(RuntimeError("another"))))
+
+
+def test_large_images_are_not_read_far_ahead(monkeypatch):
+    monkeypatch.setattr(module, "AHEAD_BYTES", 100)
+    asked = []
+
+    def read(source):
+        asked.append(source)
+        return image(8)  # 256 bytes
+
+    stream = (one for one in loaded(range(20), read, ahead=6) if one)
+    for _ in range(6):  # how large they are was not known before the first was there
+        next(stream)
+    assert len(asked) <= 7
+    for count in range(7, 20):
+        assert next(stream).source == count - 1
+        assert len(asked) <= count + 1
 
 
 def put(sizes, most):
     """The indices that come together."""
     images = [
-        Loaded(i, size, image(size)) if size else Loaded(i, size, error=InputError("bad"))
+        None if size is None
+        else Loaded(i, size, image(size)) if size else Loaded(i, size, error=InputError("bad"))
         for i, size in enumerate(sizes)
     ]
     return [[one.index for one in batch] for batch in batches(images, most)]
@@ -87,6 +136,10 @@ def test_errors_come_by_themselves_at_once():
 def test_the_first_one_does_not_wait_for_ever():
     # Six of other sizes: three batches' worth of two are held, then the first goes.
     assert put([1, 2, 3, 4, 5, 6, 7], 2)[:2] == [[0], [1]]
+
+
+def test_what_waits_goes_on_while_the_next_is_not_there_yet():
+    assert put([None, 4, 5, None, None, None, 4, 4], 2) == [[1], [2], [6, 7]]
 
 
 def test_no_more_bytes_wait_than_may(monkeypatch):

@@ -13,14 +13,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fullconv.errors import FullconvError, InputError
-from fullconv.evaluate.accuracy.evaluations import Evaluations, Posteriors, checked, mean
-from fullconv.evaluate.accuracy.table import ABSENT, EVERY, ORDER, Accuracies, Problem, Row
-from fullconv.evaluate.dense.batches import Loaded, batches, loaded
-from fullconv.evaluate.dense.posteriors import BATCH
-from fullconv.evaluate.dense.protocol import Views, chosen_scales, views
-from fullconv.evaluate.preparation import prepared
+from fullconv.api.memory import Budget
+from fullconv.errors import FullconvError, InputError, UsageError
+from fullconv.evaluate.accuracy.table import ABSENT, EVERY, Accuracies, Problem, Row
+from fullconv.evaluate.dense.batches import MEMORY, batches, loaded
+from fullconv.evaluate.dense.evaluations import Evaluations, mean
+from fullconv.evaluate.dense.passes import BATCH
+from fullconv.evaluate.dense.scored import Found, scored
+from fullconv.evaluate.dense.views import Views, chosen_scales, views_of
+from fullconv.evaluate.preparation import MAX_PIXELS, check_fcn, check_preparation
 from fullconv.evaluate.scales import Given, Scale
+from fullconv.evaluate.words import EVALUATIONS
 from fullconv.hosts.torch_fx.fcn import FCN
 from fullconv.storage.datasets import Dataset
 
@@ -35,9 +38,10 @@ def accuracy(
     scales: Given | Scale | Iterable[Given | Scale] | None = None,
     flip: bool = True,
     average: str = "scores",
-    evaluations: Iterable[str] = ORDER,
+    evaluations: Iterable[str] = EVALUATIONS,
     batch_size: int = BATCH,
     max_memory: int | None = None,
+    max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
 ) -> Accuracies:
     """How often the right class is the first, or among the first five, of every evaluation.
@@ -54,30 +58,32 @@ def accuracy(
         evaluations: any of "centre", "dense", "multi-crop" and "both", the mean of the two before.
         batch_size: images of equal size that are scored together, and crops in one call, at most.
         max_memory: bytes that a pass may need beside the weights; by default what is available.
+        max_pixels: no image is scaled to more than so many.
         progress: told how many images are done.
 
     Images that cannot be read, are smaller than the window at every scale, or do not fit the
     memory are left out and listed in `problems`. Raises InputError if none is left or weights are
     not finite, UsageError for options or labels that do not fit the network.
     """
-    asked = checked(
-        fcn, dataset.labels, evaluations, flip, average, batch_size=batch_size, limit=max_memory
-    )
+    asked = _asked(fcn, evaluations, flip, average, batch_size, max_memory)
+    _check_labels(fcn, dataset.labels)
     chosen = chosen_scales(fcn, scales)
     ranks = _Ranks(dataset.labels, asked.names, chosen)
     problems: list[Problem] = []
     names, done = dataset.names, 0
 
     def read(index: int) -> Views:
-        x = prepared(dataset.image(index), fcn.about.mean, fcn.about.std)
-        return views(x, chosen, fcn.window, names[index])
+        return views_of(dataset.image(index), chosen, fcn, max_pixels)
 
     for batch in batches(loaded(range(len(dataset)), read), batch_size):
-        for some in _alike(batch):
-            problems += _score(some, names, asked, ranks)
-            done += len(some)
-            if progress is not None:
-                progress(done, len(dataset))
+        for image, found in zip(batch, scored(asked, batch, names.__getitem__), strict=True):
+            if isinstance(found, FullconvError):
+                problems.append(_problem(image.source, names[image.source], found))
+            else:
+                ranks.enter(image.source, found)
+        done += len(batch)
+        if progress is not None:
+            progress(done, len(dataset))
     problems.sort(key=lambda problem: problem.index)
     if len(problems) == len(dataset):
         listed = "".join(f"\n- {problem}" for problem in problems[:5])
@@ -85,7 +91,7 @@ def accuracy(
     return Accuracies(
         rows=tuple(ranks.rows()),
         labels=dataset.labels,
-        classes=asked.classes,
+        classes=max(2, fcn.plan.outputs),
         problems=tuple(problems),
         flip=flip,
         average=average,
@@ -93,38 +99,35 @@ def accuracy(
     )
 
 
-def _alike(batch: list[Loaded[int]]) -> Iterator[list[Loaded[int]]]:
-    """The images of a batch, parted where equal sizes belong to other scales."""
-    parts: dict[tuple[Scale, ...], list[Loaded[int]]] = {}
-    for image in batch:
-        parts.setdefault(image.views.skipped if image.views else (), []).append(image)
-    yield from parts.values()
+def _asked(
+    fcn: FCN,
+    evaluations: Iterable[str],
+    flip: bool,
+    average: str,
+    batch_size: int,
+    max_memory: int | None,
+) -> Evaluations:
+    """What was asked for. Raises UsageError for what is not known or does not fit the network."""
+    check_fcn(fcn, "an evaluation")
+    check_preparation(fcn.plan.channels, fcn.about.mean, fcn.about.std)
+    given = (evaluations,) if isinstance(evaluations, str) else tuple(evaluations)
+    # In the order of the table; what is not known comes last, to be refused.
+    names = (*(name for name in EVALUATIONS if name in given), *(set(given) - set(EVALUATIONS)))
+    mirrored = ("dense", "multi-crop") if flip else ()
+    budget = Budget(fcn, max_memory, MEMORY)
+    return Evaluations(fcn, budget, names, mirrored, average, batch_size)
 
 
-def _score(
-    images: list[Loaded[int]], names: Sequence[str], asked: Evaluations, ranks: _Ranks
-) -> list[Problem]:
-    """Enter the ranks of images of one size; an image that fails does not take others with it."""
-    first, where = images[0], names[images[0].source]
-    if first.views is None:
-        return [_problem(first.source, where, first.error)]
-    seen = [image.views for image in images if image.views is not None]
-    scales = [scale for scale in ranks.scales if scale not in first.views.skipped]
-    try:
-        found = asked.posteriors(seen, scales, where)
-    except FullconvError as error:
-        if error.where != where:
-            raise  # of the network, not of the images
-        if len(images) == 1:
-            return [_problem(first.source, where, error)]
-        alone = [_score([image], names, asked, ranks) for image in images]
-        return [problem for some in alone for problem in some]
-    ranks.enter([image.source for image in images], found)
-    return []
+def _check_labels(fcn: FCN, labels: npt.NDArray[np.int64]) -> None:
+    """Raise UsageError for labels that are no classes of the network."""
+    classes = max(2, fcn.plan.outputs)  # a single score is the probability of the second of two
+    if len(labels) and not (labels.min() >= 0 and labels.max() < classes):
+        raise UsageError(
+            f"labels reach from {labels.min()} to {labels.max()}, for {classes} classes."
+        )
 
 
-def _problem(index: int, name: str, error: FullconvError | None) -> Problem:
-    assert error is not None
+def _problem(index: int, name: str, error: FullconvError) -> Problem:
     return Problem(index, name, " ".join(part for part in (error.what, error.why) if part))
 
 
@@ -143,14 +146,14 @@ class _Ranks:
             for evaluation in evaluations
         }
 
-    def enter(self, indices: Sequence[int], posteriors: Posteriors) -> None:
-        """Take the probabilities of some images."""
-        labels = torch.from_numpy(self._labels[list(indices)])
+    def enter(self, index: int, found: Found) -> None:
+        """Take the probabilities of an image."""
+        label = torch.from_numpy(self._labels[index : index + 1])
         for (evaluation, scale), ranks in self._ranks.items():
             scales = self.scales if scale is None else (scale,)
-            fits = [posteriors[evaluation, s] for s in scales if (evaluation, s) in posteriors]
+            fits = [found[evaluation, s] for s in scales if (evaluation, s) in found]
             if fits:
-                ranks[list(indices)] = rank(mean(fits), labels)
+                ranks[index] = rank(mean(fits)[None], label)[0]
 
     def rows(self) -> Iterator[Row]:
         """The rows at which some image could be evaluated."""

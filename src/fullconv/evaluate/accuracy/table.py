@@ -14,9 +14,6 @@ from fullconv.errors import UsageError
 from fullconv.evaluate.accuracy.bootstrap import RESAMPLES, Estimate, mean_interval
 from fullconv.tables import table
 
-ORDER = ("centre", "dense", "multi-crop", "both")
-"""The evaluations in the order of the table."""
-
 EVERY = "all"
 """In place of a scale: the average of the probabilities at all of them."""
 

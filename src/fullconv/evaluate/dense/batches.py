@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass
-from itertools import islice
 from typing import Generic, TypeVar
 
-from fullconv.errors import FullconvError
-from fullconv.evaluate.dense.protocol import Views
+from fullconv.errors import FullconvError, InputError
+from fullconv.evaluate.dense.views import Views
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -21,11 +21,20 @@ DECODERS = 2
 AHEAD = 4
 """Images that are read before they are needed, at most."""
 
+AHEAD_BYTES = 1 << 28
+"""And how many bytes they may hold, if all are as large as the largest so far."""
+
 WAITING = 3
 """Batches' worth of images that may wait for others of their size."""
 
-WAITING_BYTES = 1 << 29
+WAITING_BYTES = 1 << 28
 """And how many bytes they may hold."""
+
+PATIENCE = 0.02
+"""Seconds for an image that is not decoded yet, before the network goes on with what there is."""
+
+MEMORY = AHEAD_BYTES + WAITING_BYTES
+"""Bytes that images hold while others are scored, about."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,15 +56,16 @@ class Loaded(Generic[S]):
     @property
     def bytes(self) -> int:
         """Memory that its pixels take."""
-        return 0 if self.views is None else sum(image.nbytes for image in self.views.images)
+        return 0 if self.views is None else self.views.bytes
 
 
 def loaded(
     sources: Iterable[S], read: Callable[[S], Views], *, ahead: int = AHEAD
-) -> Iterator[Loaded[S]]:
-    """Every source read by `read`, in order, up to `ahead` of them before they are asked for.
+) -> Iterator[Loaded[S] | None]:
+    """Every source read by `read`, in order, some of them before they are asked for.
 
-    Errors of fullconv come in place of the image; others are raised.
+    Errors of fullconv, and memory that does not suffice, come in place of the image; other errors
+    are raised. None comes where the next image is not there yet, at most once for each.
     """
 
     def one(index: int, source: S) -> Loaded[S]:
@@ -63,41 +73,68 @@ def loaded(
             return Loaded(index, source, read(source))
         except FullconvError as error:
             return Loaded(index, source, error=error)
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "allocate memory" not in str(error):
+                raise
+            short = InputError("the memory does not suffice to read it.", where=str(source))
+            return Loaded(index, source, error=short)
 
     pool = ThreadPoolExecutor(DECODERS, thread_name_prefix="fullconv-read")
     waiting: deque[Future[Loaded[S]]] = deque()
-    try:
-        numbered = enumerate(sources)
-        for index, source in islice(numbered, ahead):
+    numbered = enumerate(sources)
+    largest = 0
+
+    def submit() -> None:
+        while len(waiting) < ahead and (not waiting or len(waiting) * largest < AHEAD_BYTES):
+            try:
+                index, source = next(numbered)
+            except StopIteration:
+                return
             waiting.append(pool.submit(one, index, source))
+
+    try:
+        submit()
         while waiting:
-            done = waiting.popleft().result()
-            for index, source in islice(numbered, 1):
-                waiting.append(pool.submit(one, index, source))
+            try:
+                done = waiting[0].result(PATIENCE)
+            except NotYet:
+                yield None
+                done = waiting[0].result()
+            waiting.popleft()
+            largest = max(largest, done.bytes)  # what the others are like is not known yet
+            submit()
             yield done
     finally:  # also when nobody wants the rest
         pool.shutdown(cancel_futures=True)
 
 
-def batches(images: Iterable[Loaded[S]], most: int) -> Iterator[list[Loaded[S]]]:
-    """Images scored at equal sizes together, up to `most`; each error by itself, when it comes.
+def batches(images: Iterable[Loaded[S] | None], most: int) -> Iterator[list[Loaded[S]]]:
+    """Images of one form together, up to `most`; each error by itself, when it comes.
 
-    An image waits for others of its size, but no longer than until `WAITING * most` of them, or
-    `WAITING_BYTES`, wait: then the one that came first goes, with those of its size.
+    An image waits for others of its form while more of them are there already; where the next is
+    not (None), or `WAITING * most` images or `WAITING_BYTES` wait, those go that came first.
     """
-    waiting: dict[tuple[tuple[int, ...], ...], list[Loaded[S]]] = {}
+    waiting: dict[object, list[Loaded[S]]] = {}
     for image in images:
+        if image is None:
+            if waiting:
+                yield _first(waiting)
+            continue
         if image.views is None:
             yield [image]
             continue
-        sizes = image.views.sizes
-        waiting.setdefault(sizes, []).append(image)
-        if len(waiting[sizes]) == most:
-            yield waiting.pop(sizes)
+        form = image.views.form
+        waiting.setdefault(form, []).append(image)
+        if len(waiting[form]) == most:
+            yield waiting.pop(form)
         while _full([one for same in waiting.values() for one in same], most):
-            # Sizes stand in the order of their first image.
-            yield waiting.pop(next(iter(waiting)))
+            yield _first(waiting)
     yield from waiting.values()
+
+
+def _first(waiting: dict[object, list[Loaded[S]]]) -> list[Loaded[S]]:
+    """Those of the form whose first image came first."""
+    return waiting.pop(next(iter(waiting)))
 
 
 def _full(waiting: list[Loaded[S]], most: int) -> bool:

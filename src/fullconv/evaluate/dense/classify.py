@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from fullconv.api.memory import Budget
-from fullconv.errors import FullconvError, InputError, UsageError
-from fullconv.evaluate.dense.batches import Loaded, batches, in_order, loaded
+from fullconv.errors import FullconvError, UsageError
+from fullconv.evaluate.dense.batches import MEMORY, Loaded, batches, in_order, loaded
 from fullconv.evaluate.dense.classification import Classification
-from fullconv.evaluate.dense.posteriors import BATCH
-from fullconv.evaluate.dense.protocol import Protocol, Views, chosen_scales, posterior, views
+from fullconv.evaluate.dense.evaluations import Evaluations
+from fullconv.evaluate.dense.evaluations import mean as average_of
+from fullconv.evaluate.dense.passes import BATCH
+from fullconv.evaluate.dense.protocol import Protocol
+from fullconv.evaluate.dense.scored import Found, scored
+from fullconv.evaluate.dense.views import Views, chosen_scales, views, views_of
 from fullconv.evaluate.preparation import (
     MAX_PIXELS,
     Numbers,
     Source,
     check_fcn,
+    check_preparation,
     given_image,
-    prepared,
 )
-from fullconv.evaluate.scales import Given, Scale, check_sizes, left_out
+from fullconv.evaluate.scales import AS_IT_IS, Given, Scale, left_out
+from fullconv.evaluate.words import EVALUATIONS
 from fullconv.hosts.torch_fx.fcn import FCN
 from fullconv.storage.images import Image
 from fullconv.storage.listing import image_files
@@ -62,7 +66,7 @@ def classify(
             batch `(N, C, H, W)`.
         scales: sizes to which images are scaled: whole numbers are the shortest side in px, a
             float is a factor. By default the size at which the classifier is tested, where that is
-            known (`fcn.about.shortest`), else the image as it is; a tensor stays as it is.
+            known (`fcn.about.shortest`), else the image as it is; tensors stay as they are then.
         flip: let the mirror image count as much as the image.
         evaluation: "dense"; "multi-crop", a regular grid of 5 × 5 crops; "both", their mean;
             "centre", one crop, the usual baseline.
@@ -84,14 +88,18 @@ def classify(
         UsageError: an argument does not fit the network.
     """
     check_fcn(fcn, "an answer")
-    several, sources = _sources(image)
-    as_given = scales is None and all(isinstance(source, Tensor) for source in sources)
-    protocol = Protocol(
-        chosen_scales(fcn, 1.0 if as_given else scales), evaluation, flip, average, batch_size
-    )
+    several, sources = _sources(image, fcn.plan.channels)
+    protocol = Protocol(chosen_scales(fcn, scales), evaluation, flip, average, batch_size)
     answers = []
     for answer in classified(
-        fcn, sources, protocol, mean=mean, std=std, max_pixels=max_pixels, max_memory=max_memory
+        fcn,
+        sources,
+        protocol,
+        mean=mean,
+        std=std,
+        max_pixels=max_pixels,
+        max_memory=max_memory,
+        tensors_as_they_are=scales is None,
     ):
         if isinstance(answer, Classification):
             if answer.skipped:
@@ -106,108 +114,66 @@ def classify(
 
 def classified(
     fcn: FCN,
-    sources: Iterable[Picture],
+    sources: Sequence[Picture],
     protocol: Protocol,
     *,
     mean: Numbers | None = None,
     std: Numbers | None = None,
     max_pixels: int = MAX_PIXELS,
     max_memory: int | None = None,
+    tensors_as_they_are: bool = False,
 ) -> Iterator[Classification | FullconvError]:
     """An answer for every image in order, or the error that says why there is none.
 
     Images are decoded while others are scored, and those of one size are scored together. What is
-    wrong with the network, not with an image, is raised.
+    wrong with the network, not with an image, is raised. Scales do not count for tensors that are
+    to stay as they are.
     """
-    about, budget = fcn.about, Budget(fcn, max_memory)
-    read = partial(
-        _read,
-        fcn=fcn,
-        scales=protocol.scales,
-        mean=mean or about.mean,
-        std=std or about.std,
-        max_pixels=max_pixels,
+    name = protocol.evaluation
+    beside = MEMORY if len(sources) > 1 else 0
+    asked = Evaluations(
+        fcn,
+        Budget(fcn, max_memory, beside),
+        (name,),
+        EVALUATIONS if protocol.flip else (),
+        protocol.average,
+        protocol.batch_size,
     )
-    together = batches(loaded(sources, read), protocol.batch_size)
+    check_preparation(fcn.plan.channels, mean or fcn.about.mean, std or fcn.about.std)
+
+    def read(source: Picture) -> Views:
+        if isinstance(source, Tensor):
+            scales = (AS_IT_IS,) if tensors_as_they_are else protocol.scales
+            return views(source[None], scales, fcn, max_pixels, named(source))
+        image = given_image(source, fcn.plan.channels, max_pixels)
+        return views_of(image, protocol.scales, fcn, max_pixels, mean, std)
+
+    def answer(image: Loaded[Picture], found: Found | FullconvError) -> Classification | FullconvError:
+        if isinstance(found, FullconvError):
+            return found
+        assert image.views is not None
+        own, scales = image.views, image.views.scales
+        probabilities = average_of([found[name, scale] for scale in scales]).numpy()
+        tensor = isinstance(image.source, Tensor)
+        followed = replace(protocol, scales=(*scales, *own.skipped)) if tensor else protocol
+        where, classes = named(image.source), fcn.about.classes
+        return Classification(where, own.size, probabilities, classes, followed, own.skipped)
+
     yield from in_order(
-        answer for batch in together for answer in _answers(fcn, batch, protocol, budget)
+        [
+            (image.index, answer(image, found))
+            for image, found in zip(batch, scored(asked, batch, named), strict=True)
+        ]
+        for batch in batches(loaded(sources, read), protocol.batch_size)
     )
 
 
-def _answers(
-    fcn: FCN, batch: list[Loaded[Picture]], protocol: Protocol, budget: Budget
-) -> Iterator[list[tuple[int, Classification | FullconvError]]]:
-    """The numbered answers for images of one size, as many at once as the memory takes."""
-    first = batch[0]
-    if first.views is None:
-        assert first.error is not None
-        yield [(first.index, first.error)]
-        return
-    try:
-        each = min(budget.images(size, len(batch)) for size in first.views.sizes)
-    except InputError as error:
-        # What is wrong with the size is wrong with every image that has it.
-        for image in batch:
-            yield [(image.index, _of(error, _name(image.source)))]
-        return
-    for start in range(0, len(batch), each):
-        part = batch[start : start + each]
-        yield list(zip((image.index for image in part), _scored(fcn, part, protocol), strict=True))
-
-
-def _scored(
-    fcn: FCN, images: list[Loaded[Picture]], protocol: Protocol
-) -> list[Classification | FullconvError]:
-    """Answers for images of one size: one that fails does not take the others with it."""
-    where = _name(images[0].source)
-    seen = [image.views for image in images if image.views is not None]
-    together = Views(
-        seen[0].size, tuple(map(torch.cat, zip(*(one.images for one in seen), strict=True)))
-    )
-    try:
-        found = posterior(fcn, together, protocol, where).numpy()  # (N, K)
-    except FullconvError as error:
-        if error.where != where:
-            raise  # of the network, not of the images
-        if len(images) == 1:
-            return [error]
-        return [answer for image in images for answer in _scored(fcn, [image], protocol)]
-    classes = fcn.about.classes
-    return [
-        Classification(_name(image.source), own.size, one, classes, protocol, own.skipped)
-        for image, own, one in zip(images, seen, found, strict=True)
-    ]
-
-
-def _read(
-    source: Picture,
-    *,
-    fcn: FCN,
-    scales: tuple[Scale, ...],
-    mean: Numbers,
-    std: Numbers,
-    max_pixels: int,
-) -> Views:
-    """A prepared image at all scales."""
-    if isinstance(source, Tensor):
-        x = source[None]
-    else:
-        x = prepared(given_image(source, fcn.plan.channels, max_pixels), mean, std)
-    check_sizes(scales, tuple(x.shape[2:]), max_pixels, _name(source))
-    return views(x, scales, fcn.window, _name(source))
-
-
-def _sources(image: Picture | Iterable[Picture]) -> tuple[bool, list[Picture]]:
+def _sources(image: Picture | Iterable[Picture], channels: int) -> tuple[bool, list[Picture]]:
     """Whether several images were given, and each of them."""
     if isinstance(image, Tensor):
         if image.ndim == 4:
-            return True, list(image)
-        if image.ndim == 3:
-            return False, [image]
-        raise UsageError(
-            f"a tensor of shape {tuple(image.shape)} is no prepared image.",
-            hint="Give (C, H, W), or (N, C, H, W) for several.",
-        )
+            return True, [_checked(one, channels) for one in image]
+        return False, [_checked(image, channels)]
     if isinstance(image, str | os.PathLike):
         files = image_files([image])
         return files != [Path(image)], list(files)
@@ -217,18 +183,26 @@ def _sources(image: Picture | Iterable[Picture]) -> tuple[bool, list[Picture]]:
         raise UsageError(f"a {type(image).__name__} is no image.")
     listed: list[Picture] = []
     for one in image:
-        listed += image_files([one]) if isinstance(one, str | os.PathLike) else [one]
+        if isinstance(one, Tensor):
+            listed.append(_checked(one, channels))
+        else:
+            listed += image_files([one]) if isinstance(one, str | os.PathLike) else [one]
     return True, listed
 
 
-def _name(source: Picture) -> str:
+def _checked(x: Tensor, channels: int) -> Tensor:
+    """A prepared image `(C, H, W)`. Raises UsageError for another shape."""
+    if x.ndim == 3 and x.shape[0] == channels and x.is_floating_point():
+        return x
+    raise UsageError(
+        f"a tensor of shape {tuple(x.shape)}, {x.dtype}, is no prepared image.",
+        hint=f"Give floats ({channels}, H, W), or (N, {channels}, H, W) for several.",
+    )
+
+
+def named(source: Picture) -> str:
     if isinstance(source, Image):
         return str(source.path)
     if isinstance(source, str | os.PathLike):
         return os.fspath(source)
     return "tensor" if isinstance(source, Tensor) else "array"
-
-
-def _of(error: InputError, where: str) -> InputError:
-    """The same error of another image."""
-    return InputError(error.what, where=where, why=error.why, hint=error.hint)

@@ -1,9 +1,8 @@
-"""What an image as a whole is: dense evaluation, crops, and both, as VGG's authors do it.
+"""The two kinds of passes: over whole images, whose maps are averaged, and over their crops.
 
 Dense evaluation averages the score map over space and then makes probabilities of it (Simonyan &
 Zisserman 2015, section 3.2). Crops are classified each by itself, and their probabilities are
-averaged. Between flips, scales and evaluations it is always probabilities that are averaged
-(sections 4.2 and 4.3).
+averaged.
 """
 
 from __future__ import annotations
@@ -14,15 +13,9 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from fullconv.errors import UsageError
 from fullconv.evaluate.scoring import probabilities_of, score
+from fullconv.evaluate.words import AVERAGES, check_choice
 from fullconv.hosts.torch_fx.fcn import FCN
-
-EVALUATIONS = ("dense", "multi-crop", "both", "centre")
-"""Ways to an answer: the averaged map, a regular grid of crops, the mean of both, or one crop."""
-
-AVERAGES = ("scores", "probabilities")
-"""What dense evaluation averages over the map: what the network gives, or its softmax."""
 
 GRID = 5
 """Crops along each axis in multi-crop evaluation: 5 × 5, 50 with flips (VGG, section 3.2)."""
@@ -76,11 +69,6 @@ def cropped(
     return total / len(cuts)
 
 
-def flipped_too(x: Tensor, flip: bool) -> tuple[Tensor, ...]:
-    """The images `(N, C, H, W)`, and with `flip` their mirror images: left and right exchanged."""
-    return (x, x.flip(-1)) if flip else (x,)
-
-
 def centre(size: Sequence[int], window: Sequence[int]) -> list[Place]:
     """The place of the centre crop, px; where it cannot be centred it lies half a px before."""
     return [tuple((n - w) // 2 for n, w in zip(size, window, strict=True))]
@@ -97,9 +85,3 @@ def regular(size: Sequence[int], window: Sequence[int], count: int = GRID) -> li
         for n, w in zip(size, window, strict=True)
     ]
     return list(product(*lines))
-
-
-def check_choice(name: str, value: str, known: Sequence[str]) -> None:
-    """Raise UsageError unless `value` is one of the known words."""
-    if value not in known:
-        raise UsageError(f"{name}={value!r} must be one of {', '.join(map(repr, known))}.")

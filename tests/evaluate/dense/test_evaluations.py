@@ -7,10 +7,16 @@ from hypothesis import strategies as st
 from torch import nn
 
 import fullconv
+from fullconv.api.memory import Budget
 from fullconv.errors import UsageError
-from fullconv.evaluate.dense.posteriors import centre, cropped, dense, flipped_too, regular
-from fullconv.evaluate.dense.protocol import Protocol, posterior, views
-from fullconv.evaluate.scales import scales_of
+from fullconv.evaluate.dense.batches import Loaded
+from fullconv.evaluate.dense.evaluations import Evaluations, mean
+from fullconv.evaluate.dense.passes import centre, cropped, dense, regular
+from fullconv.evaluate.dense.protocol import Protocol
+from fullconv.evaluate.dense.scored import scored
+from fullconv.evaluate.dense.views import views
+from fullconv.evaluate.scales import Scale, scales_of
+from fullconv.evaluate.words import EVALUATIONS
 
 WINDOW = (12, 10)
 
@@ -94,13 +100,6 @@ def test_probabilities_are_averaged_as_they_are(x):
         )
 
 
-def test_the_mirror_image_exchanges_left_and_right(x):
-    same, mirrored = flipped_too(x, True)
-    assert same is x
-    assert torch.equal(mirrored[0, 0, 5], x[0, 0, 5].flip(0))
-    assert len(flipped_too(x, False)) == 1
-
-
 @given(st.integers(1, 40), st.integers(0, 60), st.integers(1, 6))
 def test_regular_places_go_from_border_to_border_in_even_steps(window, room, count):
     size = window + room
@@ -128,10 +127,22 @@ def test_words_that_are_not_known(x):
     with pytest.raises(UsageError) as caught:
         dense(fcn, x, average="logits")
     assert str(caught.value) == "average='logits' must be one of 'scores', 'probabilities'."
-    with pytest.raises(UsageError, match="evaluation='crops' must be one of 'dense', 'multi-crop'"):
-        Protocol(evaluation="crops")
-    with pytest.raises(UsageError, match="average='sum' must be"):
-        Protocol(average="sum")
+    for wrong, message in (
+        ({"evaluation": "crops"}, "evaluation='crops' must be one of 'centre', 'dense', 'multi-c"),
+        ({"average": "sum"}, "average='sum' must be one of 'scores', 'probabilities'"),
+        ({"batch_size": 0}, "batch_size=0 must be positive"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            Protocol(**wrong)
+        if "evaluation" in wrong:
+            wrong = {"names": ("dense", "crops")}
+        with pytest.raises(UsageError, match=message):
+            Evaluations(**{"fcn": fcn, "budget": Budget(fcn), "names": ("dense",), **wrong})
+    with pytest.raises(UsageError) as caught:
+        Evaluations(fcn, Budget(fcn), ())
+    assert str(caught.value) == (
+        "no evaluation was asked for.\nName some of centre, dense, multi-crop, both."
+    )
 
 
 # --- scales, flips and evaluations together, against the same done by hand ---
@@ -140,9 +151,7 @@ def test_words_that_are_not_known(x):
 def by_hand(model, x, evaluation):
     """Probabilities of images at one scale, seen one way round."""
     size = x.shape[2:]
-    grid = [(top, left) for top, left in regular(size, WINDOW)]
-    if evaluation == "centre":
-        grid = centre(size, WINDOW)
+    grid = centre(size, WINDOW) if evaluation == "centre" else regular(size, WINDOW)
     with torch.no_grad():
         crops = torch.stack([model(crop).softmax(1) for crop in crops_of(x, grid)]).mean(0)
         maps = fullconv.sliding(model, x, WINDOW, 2).mean((2, 3)).softmax(1)
@@ -151,12 +160,25 @@ def by_hand(model, x, evaluation):
     ]
 
 
-@pytest.mark.parametrize("evaluation", ["dense", "multi-crop", "both", "centre"])
+def found(fcn, x, scales, names, mirrored=(), **options):
+    """Probabilities `(N, K)` of images over all scales, by evaluation."""
+    asked = Evaluations(fcn, options.pop("budget", Budget(fcn)), names, mirrored, **options)
+    images = [
+        Loaded(i, i, views(one[None], scales_of(scales), fcn, 10**6)) for i, one in enumerate(x)
+    ]
+    every = scored(asked, images, str)
+    kept = images[0].views.scales
+    return {
+        name: torch.stack([mean([one[name, scale] for scale in kept]) for one in every])
+        for name in names
+    }
+
+
+@pytest.mark.parametrize("evaluation", EVALUATIONS)
 @pytest.mark.parametrize("flip", [False, True])
 def test_probabilities_are_averaged_over_scales_and_flips(x, evaluation, flip):
     model = network()
     fcn = fullconv.convert(model, WINDOW)
-    protocol = Protocol(scales_of([21, 14, "1.5x"]), evaluation, flip, batch_size=7)
     parts = []
     for size in ((21, 30), (14, 20), (32, 45)):
         y = x
@@ -167,8 +189,20 @@ def test_probabilities_are_averaged_over_scales_and_flips(x, evaluation, flip):
         parts += [by_hand(model, y, evaluation)]
         parts += [by_hand(model, y.flip(3), evaluation)] if flip else []
     expected = sum(parts) / len(parts)
-    found = posterior(fcn, views(x, protocol.scales, WINDOW), protocol)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    mirrored = EVALUATIONS if flip else ()
+    probabilities = found(fcn, x, [21, 14, "1.5x"], (evaluation,), mirrored, batch_size=7)
+    torch.testing.assert_close(probabilities[evaluation], expected, rtol=0, atol=1e-12)
+
+
+def test_all_evaluations_at_once_are_each_by_itself(x):
+    fcn = fullconv.convert(network(1), WINDOW)
+    together = found(fcn, x, [21], EVALUATIONS, ("dense", "multi-crop"))
+    for name in EVALUATIONS:
+        alone = found(fcn, x, [21], (name,), ("dense", "multi-crop"))[name]
+        torch.testing.assert_close(together[name], alone, rtol=0, atol=1e-12)
+    # The centre crop was not mirrored.
+    alone = found(fcn, x, [21], ("centre",))["centre"]
+    torch.testing.assert_close(together["centre"], alone, rtol=0, atol=0)
 
 
 @settings(max_examples=20)
@@ -177,18 +211,50 @@ def test_dense_equals_averaged_crops_at_any_size(height, width, flip):
     model = network()
     fcn = fullconv.convert(model, WINDOW)
     x = torch.randn(1, 3, height, width, dtype=torch.float64)
-    protocol = Protocol(flip=flip)
     expected = torch.stack(
         [by_hand(model, y, "dense") for y in ((x, x.flip(3)) if flip else (x,))]
     ).mean(0)
-    found = posterior(fcn, views(x, protocol.scales, WINDOW), protocol)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    probabilities = found(fcn, x, [1.0], ("dense",), ("dense",) if flip else ())
+    torch.testing.assert_close(probabilities["dense"], expected, rtol=0, atol=1e-12)
 
 
 def test_a_scale_below_the_window_is_left_out(x):
     fcn = fullconv.convert(network(), WINDOW)
-    seen = views(x, scales_of([21, 5]), WINDOW)
+    seen = views(x[:1], scales_of([21, 5]), fcn, 10**6)
     assert [str(scale) for scale in seen.skipped] == ["5"]
-    assert seen.sizes == ((21, 30),)
-    protocol = Protocol(scales_of([21, 5]))
-    torch.testing.assert_close(posterior(fcn, seen, protocol), dense(fcn, x), rtol=0, atol=0)
+    assert seen.form == ((Scale(shortest=21), (21, 30)),)
+    probabilities = found(fcn, x, [21, 5], ("dense",))["dense"]
+    torch.testing.assert_close(probabilities, dense(fcn, x), rtol=0, atol=0)
+
+
+def test_no_more_images_and_crops_go_through_at_once_than_fit(x):
+    fcn = fullconv.convert(network(), WINDOW)
+    seen = []
+
+    class Two(Budget):
+        def images(self, size, most, where=""):
+            return min(most, 2)
+
+    fcn.register_forward_hook(lambda module, given, out: seen.append(tuple(given[0].shape)))
+    x = torch.cat([x, x, x[:1]])
+    found(fcn, x, [1.0], ("both",), budget=Two(fcn))
+    whole = [shape[0] for shape in seen if shape[2:] == (21, 30)]
+    crops = [shape[0] for shape in seen if shape[2:] == WINDOW]
+    assert whole == [2, 2, 1]
+    assert max(crops) == 2
+    assert sum(crops) == 5 * 25
+    seen.clear()
+    found(fcn, x, [1.0], ("multi-crop",), budget=Two(fcn))
+    assert {shape[2:] for shape in seen} == {WINDOW}  # the whole image never goes through
+
+
+def test_an_image_that_does_not_fit_is_named_and_only_where_it_goes_through_whole(x):
+    fcn = fullconv.convert(network(), WINDOW)
+    large = torch.randn(1, 3, 900, 900, dtype=torch.float64)
+    budget = Budget(fcn, Budget(fcn, 2**40).needed(WINDOW, 32))
+    images = [Loaded(0, "a", views(large, scales_of(1.0), fcn, 10**6))]
+    for names, fits in ((("dense",), False), (("both",), False), (("multi-crop", "centre"), True)):
+        (answer,) = scored(Evaluations(fcn, budget, names), images, "{}.png".format)
+        assert isinstance(answer, dict) is fits
+        if not fits:
+            assert str(answer).startswith("a.png: a pass over 900×900 px needs ")

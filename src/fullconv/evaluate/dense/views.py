@@ -1,0 +1,91 @@
+"""An image at all the scales at which it is scored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from fullconv.evaluate.preparation import Numbers, prepared, resized
+from fullconv.evaluate.scales import AS_IT_IS, Given, Scale, check_sizes, fitting, scales_of
+from fullconv.hosts.torch_fx.fcn import FCN
+from fullconv.storage.images import Image
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Views:
+    """A prepared image at several scales.
+
+    Attributes:
+        size: its own size, px.
+        images: `(1, C, H, W)` for every scale at which it holds a window.
+        scales: these scales.
+        skipped: the other ones.
+    """
+
+    size: tuple[int, ...]
+    images: tuple[Tensor, ...]
+    scales: tuple[Scale, ...]
+    skipped: tuple[Scale, ...] = ()
+
+    @property
+    def form(self) -> tuple[tuple[Scale, tuple[int, ...]], ...]:
+        """What images have in common that are scored together: scales, and sizes at them in px."""
+        sizes = (tuple(image.shape[2:]) for image in self.images)
+        return tuple(zip(self.scales, sizes, strict=True))
+
+    @property
+    def bytes(self) -> int:
+        """Memory that its pixels take."""
+        return sum(image.nbytes for image in self.images)
+
+
+def views(x: Tensor, scales: Iterable[Scale], fcn: FCN, max_pixels: int, where: str = "") -> Views:
+    """A prepared image `(1, C, H, W)` at all scales.
+
+    Raises InputError if it holds no window at any, or has more than `max_pixels` at one.
+    """
+    size = tuple(x.shape[2:])
+    kept, skipped = _checked(size, scales, fcn, max_pixels, where)
+    images = tuple(resized(x, scale.size(size)) for scale in kept)
+    return Views(size, images, kept, skipped)
+
+
+def views_of(
+    image: Image,
+    scales: Iterable[Scale],
+    fcn: FCN,
+    max_pixels: int,
+    mean: Numbers | None = None,
+    std: Numbers | None = None,
+) -> Views:
+    """An image that was read at all scales, prepared as `fcn.about` says unless told otherwise.
+
+    Raises as `views` does, before anything is computed of the pixels.
+    """
+    _checked(image.size, scales, fcn, max_pixels, str(image.path))
+    x = prepared(image, mean or fcn.about.mean, std or fcn.about.std)
+    return views(x, scales, fcn, max_pixels, str(image.path))
+
+
+def chosen_scales(
+    fcn: FCN, given: Given | Scale | Iterable[Given | Scale] | None
+) -> tuple[Scale, ...]:
+    """The scales that were given, or else the one that the network itself suggests.
+
+    That is the size at which the classifier is tested, if it is known (`fcn.about.shortest`), and
+    the image as it is where it is not.
+    """
+    if given is not None:
+        return scales_of(given)
+    side = fcn.about.shortest
+    return (AS_IT_IS,) if side is None else (Scale(shortest=side),)
+
+
+def _checked(
+    size: tuple[int, ...], scales: Iterable[Scale], fcn: FCN, max_pixels: int, where: str
+) -> tuple[tuple[Scale, ...], tuple[Scale, ...]]:
+    kept, skipped = fitting(scales, size, fcn.window, where)
+    check_sizes(kept, size, max_pixels, where)
+    return kept, skipped
