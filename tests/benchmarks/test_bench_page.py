@@ -27,7 +27,7 @@ def spread(median, low=None, high=None):
 
 def slide(model, stride, ratio, ceiling, timed=4):
     return {
-        "model": model, "size": 512, "stride": stride, "cells": 1369, "batches": 43,
+        "model": model, "size": 512, "stride": stride, "cells": 1369, "batch": 32, "batches": 43,
         "timed": timed, "fcn": spread(0.5), "sliding": spread(0.5 * ratio),
         "ratio": spread(ratio, ratio - 1, ratio + 2), "ceiling": ceiling,
         "share": spread(ratio / ceiling), "fcn_gmacs": 70.0, "sliding_gmacs": 75.0,

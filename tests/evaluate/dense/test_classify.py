@@ -11,7 +11,9 @@ from torch import nn
 import fullconv
 from fullconv.api.memory import Budget
 from fullconv.errors import FullconvError, InputError, UsageError
-from fullconv.evaluate.dense.protocol import Protocol, chosen_scales
+from fullconv.evaluate.dense import batches
+from fullconv.evaluate.dense.protocol import Protocol
+from fullconv.evaluate.dense.views import chosen_scales
 from fullconv.evaluate.scales import AS_IT_IS, Scale
 from fullconv.hosts.torch_fx.fcn import About
 from fullconv.storage.images import Image
@@ -84,7 +86,13 @@ def test_images_of_many_sizes_come_back_in_their_order(fcn):
         np.testing.assert_allclose(one.probabilities, by_hand(image), atol=1e-6)
 
 
-def test_equal_sizes_share_a_pass(fcn, monkeypatch):
+@pytest.fixture
+def patient(monkeypatch):
+    """However slow this machine is, the network waits for images."""
+    monkeypatch.setattr(batches, "PATIENCE", 60.0)
+
+
+def test_equal_sizes_share_a_pass(fcn, patient):
     counts = []
     fcn.register_forward_hook(lambda module, args, out: counts.append(len(args[0])))
     fullconv.classify(fcn, [PIXELS] * 7, batch_size=3)
@@ -104,8 +112,12 @@ def test_the_default_scale_is_that_of_the_classifier_s_tests(fcn):
     )  # fmt: skip
     expected = by_hand(small[0].permute(1, 2, 0).numpy())
     np.testing.assert_allclose(found.probabilities, expected, atol=1e-5)
-    # A prepared tensor is as it is wanted.
-    assert fullconv.classify(fcn, torch.zeros(3, 21, 34)).to_dict()["scales"] == ["1x"]
+    # A prepared tensor is as it is wanted, also among others.
+    tensor = torch.zeros(3, 21, 34)
+    assert fullconv.classify(fcn, tensor).to_dict()["scales"] == ["1x"]
+    both = fullconv.classify(fcn, [tensor, PIXELS])
+    assert [one.to_dict()["scales"] for one in both] == [["1x"], ["14"]]
+    assert fullconv.classify(fcn, tensor, 14).to_dict()["scales"] == ["14"]
 
 
 def test_what_an_answer_says(fcn):
@@ -190,7 +202,7 @@ def test_an_image_that_does_not_fit_the_memory(fcn):
     assert error.exit_code == 3
 
 
-def test_a_batch_shrinks_to_what_fits_the_memory(fcn):
+def test_a_batch_shrinks_to_what_fits_the_memory(fcn, patient):
     counts = []
     fcn.register_forward_hook(lambda module, args, out: counts.append(len(args[0])))
     limit = Budget(fcn, 2**40).needed((21, 34), 2)
@@ -202,9 +214,10 @@ def test_a_batch_shrinks_to_what_fits_the_memory(fcn):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"evaluation": "crops"}, "evaluation='crops' must be one of 'dense', 'multi-crop'"),
+        ({"evaluation": "crops"}, "evaluation='crops' must be one of 'centre', 'dense'"),
         ({"average": "sum"}, "average='sum' must be one of 'scores', 'probabilities'"),
         ({"scales": "big"}, "'big' is no scale"),
+        ({"mean": (0.1, 0.2), "on_error": print}, "mean has 2 numbers"),
         ({"mean": (0.1, 0.2)}, "mean has 2 numbers, but the network takes 3 channels"),
         ({"batch_size": 0}, "batch_size=0 must be positive"),
     ],
@@ -217,8 +230,12 @@ def test_arguments_that_do_not_fit(fcn, given, message):
 def test_what_is_no_network_and_no_image(fcn):
     with pytest.raises(UsageError, match="an answer needs an FCN, not a Sequential"):
         fullconv.classify(network(), PIXELS)
-    with pytest.raises(UsageError, match=r"a tensor of shape \(21, 34\) is no prepared image"):
-        fullconv.classify(fcn, torch.zeros(21, 34))
+    for wrong in (torch.zeros(21, 34), torch.zeros(1, 21, 34), torch.zeros(2, 1, 21, 34),
+                  torch.zeros(3, 21, 34, dtype=torch.uint8)):  # fmt: skip
+        for given in (wrong, [wrong]):
+            with pytest.raises(UsageError) as caught:
+                fullconv.classify(fcn, given)
+            assert "is no prepared image.\nGive floats (3, H, W), or (N, 3, H, W)" in str(caught.value)
     with pytest.raises(UsageError, match="a int is no image"):
         fullconv.classify(fcn, 7)
     with pytest.raises(UsageError, match="a int is no image"):
