@@ -206,3 +206,19 @@ def test_an_image_below_the_window_can_be_enlarged(fcn):
     found = heatmap(fcn, small, 0, scales=18)
     assert found.grid.size == (18, 68)
     assert found.overlay().image().size == (34, 9)
+
+
+def test_the_maps_of_all_classes_count_as_memory(fcn):
+    """One class: a pass and its maps fit; with a limit of the pass alone they do not."""
+    from fullconv.api.memory import Budget
+    from fullconv.evaluate.maps.score_maps import held_bytes
+
+    sizes = [(21, 34), (30, 49)]
+    cells = [len(fcn.grid(size)) for size in sizes]
+    assert held_bytes(fcn, sizes, False) == 4 * 4 * (2 * sum(cells) + max(cells))
+    assert held_bytes(fcn, sizes, True) == 4 * 4 * (2 * sum(cells) + 3 * max(cells))
+    need = Budget(fcn, 1).needed((21, 34))  # counted, so near the limit
+    held = held_bytes(fcn, [(21, 34)], False)
+    heatmap(fcn, PIXELS, max_memory=need + held)
+    with pytest.raises(InputError, match="a pass over 21×34 px needs"):
+        heatmap(fcn, PIXELS, max_memory=need + held - 1)

@@ -17,7 +17,7 @@ from fullconv.errors import UsageError
 from fullconv.evaluate.class_names import find_class
 from fullconv.evaluate.maps.lattice import Layer, fused, place_of
 from fullconv.evaluate.maps.regions import Region, check_threshold, regions_of
-from fullconv.evaluate.maps.score_maps import Floats, ScoreMap, best_classes, scored
+from fullconv.evaluate.maps.score_maps import Floats, ScoreMap, best_classes, held_bytes, scored
 from fullconv.evaluate.pictures.overlay import BLOCK, Overlay, painted
 from fullconv.evaluate.pictures.panels import Panel, figure
 from fullconv.evaluate.preparation import (
@@ -293,9 +293,11 @@ def heatmap(
     check_sizes(kept, picture.size, max_pixels, where)
     if skipped:
         warnings.warn(left_out(where, skipped, fcn.window), stacklevel=2)
-    budget = Budget(fcn, max_memory)
-    for scale in kept:
-        budget.admit(scale.size(picture.size), where=where)
+    sizes = [scale.size(picture.size) for scale in kept]
+    held = held_bytes(fcn, sizes, flip)
+    budget = Budget(fcn, None if max_memory is None else max(1, max_memory - held), held)
+    for size in sizes:
+        budget.admit(size, where=where)
     x = prepared(picture, mean or fcn.about.mean, std or fcn.about.std)
     maps = tuple(scored(fcn, x, scale, flip, where) for scale in kept)
     if index is None:

@@ -56,6 +56,16 @@ def scored(fcn: FCN, x: Tensor, scale: Scale, flip: bool, where: str) -> ScoreMa
     return ScoreMap(scale, scores[0].float().numpy(), probabilities[0].float().numpy(), grid)
 
 
+def held_bytes(fcn: FCN, sizes: Iterable[tuple[int, ...]], flip: bool) -> int:
+    """Memory that the maps of an image at several sizes in px take, beside the passes.
+
+    Scores and probabilities of every class are kept for each, as float32; while one is made, the
+    mirror image has its own.
+    """
+    cells = [len(fcn.grid(size)) for size in sizes]
+    return 4 * fcn.plan.outputs * (2 * sum(cells) + (3 if flip else 1) * max(cells))
+
+
 def best_classes(maps: Iterable[ScoreMap], count: int) -> list[int]:
     """The classes with the highest probability in any window, the best first."""
     peaks = np.max([m.probabilities.max(axis=(1, 2)) for m in maps], axis=0)
