@@ -49,9 +49,9 @@ ROWS = {
     ],
     "hand_written": [
         {"model": "vgg16", "size": 256, "fcn": spread(1.02), "hand": spread(1),
-         "ratio": spread(1.02, 1.01, 1.03), "difference": 0.0},
+         "ratio": spread(0.7, 0.6, 0.8), "alike": spread(1.02, 1.01, 1.03), "difference": 0.0},
         {"model": "vgg16", "size": 512, "fcn": spread(2), "hand": spread(2.02),
-         "ratio": spread(0.99), "difference": 3e-7},
+         "ratio": spread(0.9), "alike": spread(0.99), "difference": 3e-7},
     ],
     "monai_windows": [
         {"model": "resnet18", "size": 512, "stride": 32, "cells": 100, "fcn": spread(0.1),
@@ -93,7 +93,8 @@ SENTENCES = (
     "The FCN does its MACs at 50.0 GMAC/s, the crops in batches at 57.5, 0.870 of the ceiling "
     "therefore. Most is lost in fc: at the rate the crops have there, the FCN would take 50 % less "
     "time.",
-    "The library adds -1.0 % to 2.0 %, most for VGG-16 on 256².",
+    "With the same layers the library adds -1.0 % to 2.0 %, most for VGG-16 on 256². With its heads "
+    "as matrix products the FCN takes 0.700 to 0.900 of the time of the hand-written network.",
     "The FCN is 8.00 times as fast as MONAI for the same cells. MONAI's map and that of "
     "`fullconv.sliding` differ by 2e-07 of the largest score at most.",
     "bf16 speeds the FCN up by a factor of 1.95 with VGG-16.",
