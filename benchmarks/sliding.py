@@ -139,14 +139,20 @@ def compare(network: Network, size: int, stride: int, options: Any) -> Row:
     }
 
 
-def check(model: nn.Module, slow: nn.Module, fcn: nn.Module, fast: nn.Module, image: Tensor) -> None:
+def check(
+    model: nn.Module, slow: nn.Module, fcn: nn.Module, fast: nn.Module, image: Tensor
+) -> None:
     """Both sides compute the classifier: what is fast because it is wrong is no result.
 
     At the window; and the FCN on the image that is timed, where its layers may go other ways.
     """
     crop = image[:, :, : networks.WINDOW, : networks.WINDOW]
     with torch.inference_mode():
-        for side, reference, given in ((slow, model, crop), (fast, model, crop), (fast, fcn, image)):
+        for side, reference, given in (
+            (slow, model, crop),
+            (fast, model, crop),
+            (fast, fcn, image),
+        ):
             wanted = networks.scores_of(reference, given)
             scores = networks.scores_of(side, given).reshape(wanted.shape)
             difference = networks.relative_difference(scores, wanted)
@@ -170,8 +176,8 @@ def measure(options: argparse.Namespace) -> list[Row]:
 def section(rows: Sequence[Row]) -> str:
     """The table and what it says."""
     head = (
-        "network", "image", "stride", "cells", "crops per batch", "batches timed", "FCN, s", "sliding, s",
-        "ratio", "ceiling", "ratio ÷ ceiling", "GMAC/s FCN", "GMAC/s sliding",
+        "network", "image", "stride", "cells", "crops per batch", "batches timed", "FCN, s",
+        "sliding, s", "ratio", "ceiling", "ratio ÷ ceiling", "GMAC/s FCN", "GMAC/s sliding",
     )  # fmt: skip
     lines = [
         (

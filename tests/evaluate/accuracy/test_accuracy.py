@@ -13,10 +13,10 @@ from torch import nn
 from fullconv.api.memory import Budget
 from fullconv.errors import FullconvError, InputError, UsageError
 from fullconv.evaluate.accuracy import Accuracies, Row, accuracy
-from fullconv.evaluate.accuracy.measure import _alike, rank
-from fullconv.evaluate.dense.batches import Loaded
-from fullconv.evaluate.dense.posteriors import dense
-from fullconv.evaluate.dense.protocol import Views
+from fullconv.evaluate.accuracy.measure import rank
+from fullconv.evaluate.dense.batches import Loaded, batches
+from fullconv.evaluate.dense.passes import dense
+from fullconv.evaluate.dense.views import Views
 from fullconv.evaluate.scales import scales_of
 
 SIZES = [(16, 14), (20, 13), (16, 14), (13, 19), (16, 14), (16, 14), (20, 13), (24, 24)]
@@ -114,7 +114,7 @@ def test_batches_change_nothing_and_every_image_is_counted():
 
 
 def test_as_many_images_at_once_as_the_memory_takes(monkeypatch):
-    from fullconv.evaluate.accuracy import evaluations
+    from fullconv.evaluate.dense import evaluations
 
     fcn, data = converted(network()), pictures([(300, 250)] * 5)
     whole = accuracy(fcn, data, evaluations="dense")
@@ -144,7 +144,7 @@ def test_images_that_do_not_fit_the_memory_are_listed():
 
 
 def test_an_image_that_cannot_be_scored_does_not_take_others_with_it(monkeypatch):
-    from fullconv.evaluate.accuracy import evaluations
+    from fullconv.evaluate.dense import evaluations
 
     def failing(fcn, x, *, average, where):
         if float(x[..., 0, 0].max()) > 2.4:
@@ -163,17 +163,17 @@ def test_an_image_that_cannot_be_scored_does_not_take_others_with_it(monkeypatch
     assert found.rows[0].ranks[rest].tolist() == whole[rest].tolist()
 
 
-def test_images_of_equal_sizes_at_other_scales_are_parted():
+def test_images_of_one_size_at_other_scales_are_not_mixed():
+    """12×10 px at scale 2x, and 24×20 px as they are, are of one size and other rows."""
     half, one = scales_of(["0.5x", "1x"])
     x = torch.zeros(1, 3, 12, 10)
-    seen = [Views((12, 10), (x,), (half,)), Views((24, 20), (x,), (one,)), None]
-    listed = [Loaded(i, i, view) for i, view in enumerate(seen)]
-    assert [[image.index for image in part] for part in _alike(listed)] == [[0], [1], [2]]
-    assert len(list(_alike(listed[:1] * 3))) == 1
+    forms = [Views((24, 20), (x,), (half,), (one,)), Views((12, 10), (x,), (one,), (half,))]
+    listed = [Loaded(i, i, view) for i, view in enumerate([*forms, forms[0]])]
+    assert [[image.index for image in part] for part in batches(listed, 8)] == [[0, 2], [1]]
 
 
 def test_only_what_was_asked_for_is_computed(monkeypatch):
-    from fullconv.evaluate.accuracy import evaluations
+    from fullconv.evaluate.dense import evaluations
 
     monkeypatch.setattr(evaluations, "regular", lambda *_: 1 / 0)  # the grid of crops
     data = pictures(SIZES)
@@ -306,7 +306,7 @@ def test_options_that_do_not_fit():
         "no evaluation was asked for.\nName some of centre, dense, multi-crop, both."
     )
     assert refused(average="sum").startswith("average='sum' must be one of")
-    assert refused(batch_size=0) == "batch_size=0 must be at least 1."
+    assert refused(batch_size=0) == "batch_size=0 must be positive."
     assert refused(images=Pictures(SIZES, data.labels + 1)) == (
         "labels reach from 1 to 7, for 7 classes."
     )

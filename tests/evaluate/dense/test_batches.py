@@ -118,8 +118,11 @@ def test_large_images_are_not_read_far_ahead(monkeypatch):
 def put(sizes, most):
     """The indices that come together."""
     images = [
-        None if size is None
-        else Loaded(i, size, image(size)) if size else Loaded(i, size, error=InputError("bad"))
+        None
+        if size is None
+        else Loaded(i, size, image(size))
+        if size
+        else Loaded(i, size, error=InputError("bad"))
         for i, size in enumerate(sizes)
     ]
     return [[one.index for one in batch] for batch in batches(images, most)]

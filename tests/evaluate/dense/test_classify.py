@@ -235,7 +235,9 @@ def test_what_is_no_network_and_no_image(fcn):
         for given in (wrong, [wrong]):
             with pytest.raises(UsageError) as caught:
                 fullconv.classify(fcn, given)
-            assert "is no prepared image.\nGive floats (3, H, W), or (N, 3, H, W)" in str(caught.value)
+            assert "is no prepared image.\nGive floats (3, H, W), or (N, 3, H, W)" in str(
+                caught.value
+            )
     with pytest.raises(UsageError, match="a int is no image"):
         fullconv.classify(fcn, 7)
     with pytest.raises(UsageError, match="a int is no image"):

@@ -114,7 +114,8 @@ def classify(
     out, and the exit code is 3 at the end.
     """
     from fullconv.evaluate.dense.classify import classified
-    from fullconv.evaluate.dense.protocol import Protocol, chosen_scales
+    from fullconv.evaluate.dense.protocol import Protocol
+    from fullconv.evaluate.dense.views import chosen_scales
     from fullconv.evaluate.scales import left_out
     from fullconv.storage.files import atomic
     from fullconv.storage.listing import image_files

@@ -148,7 +148,9 @@ def classified(
         image = given_image(source, fcn.plan.channels, max_pixels)
         return views_of(image, protocol.scales, fcn, max_pixels, mean, std)
 
-    def answer(image: Loaded[Picture], found: Found | FullconvError) -> Classification | FullconvError:
+    def answer(
+        image: Loaded[Picture], found: Found | FullconvError
+    ) -> Classification | FullconvError:
         if isinstance(found, FullconvError):
             return found
         assert image.views is not None
@@ -201,6 +203,7 @@ def _checked(x: Tensor, channels: int) -> Tensor:
 
 
 def named(source: Picture) -> str:
+    """What an image is called in answers and errors."""
     if isinstance(source, Image):
         return str(source.path)
     if isinstance(source, str | os.PathLike):
