@@ -15,7 +15,7 @@ from fullconv.hosts.torch_fx.fcn import About
 from fullconv.storage.images import Image
 
 HEIGHT = 480
-WIDTH = 1600
+WIDTH = 1100
 GAP = 12
 SCALES = (0.75, 1.0, 1.5)
 SHOWN = 3

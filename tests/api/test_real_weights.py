@@ -238,3 +238,29 @@ KIN = {
     "macaw": {"macaw"},
     "hotdog": {"hotdog"},
 }
+
+
+@pytest.mark.parametrize("file", OBJECTS)
+def test_mobilenet_says_what_the_photograph_is_at_every_size(mobilenet, data, file):
+    """Dense evaluation, mirrored or not, at 256 to 1024 px and over all of them."""
+    fast, photo, name = mobilenet.optimize(), data / "photos" / file, OBJECTS[file][0]
+    every = (256, 384, 512, 768, 1024)
+    for scales in (*every, (256, 384, 512), every):
+        for flip in (False, True):
+            best, second = fullconv.classify(fast, photo, scales, flip).top(2)
+            assert name in best.name, (scales, flip, best, second)
+            assert best.probability > second.probability
+    # Where the object fills the picture, as at the size of the classifier's tests, it is sure.
+    (best,) = fullconv.classify(fast, photo, 256, True).top(1)
+    assert best.probability > 0.7
+
+
+@pytest.mark.parametrize("evaluation", ["centre", "multi-crop", "both"])
+@pytest.mark.parametrize("file", OBJECTS)
+def test_other_evaluations_agree(mobilenet, data, file, evaluation):
+    found = fullconv.classify(
+        mobilenet.optimize(), data / "photos" / file, (256, 384, 512), True, evaluation=evaluation
+    )
+    (best,) = found.top(1)
+    assert OBJECTS[file][0] in best.name
+    assert best.probability > 0.4
