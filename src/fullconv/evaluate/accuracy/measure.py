@@ -13,14 +13,23 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fullconv.errors import FullconvError, InputError
+from fullconv.errors import FullconvError
 from fullconv.evaluate.accuracy.evaluations import Evaluations, Posteriors, checked, mean
-from fullconv.evaluate.accuracy.table import ABSENT, EVERY, ORDER, Accuracies, Problem, Row
+from fullconv.evaluate.accuracy.table import (
+    ABSENT,
+    EVERY,
+    ORDER,
+    Accuracies,
+    Problem,
+    Row,
+    evaluated,
+)
 from fullconv.evaluate.dense.batches import Loaded, batches, loaded
 from fullconv.evaluate.dense.posteriors import BATCH
 from fullconv.evaluate.dense.protocol import Views, chosen_scales, views
 from fullconv.evaluate.preparation import prepared
 from fullconv.evaluate.scales import Given, Scale
+from fullconv.geometry import times
 from fullconv.hosts.torch_fx.fcn import FCN
 from fullconv.storage.datasets import Dataset
 
@@ -57,8 +66,9 @@ def accuracy(
         progress: told how many images are done.
 
     Images that cannot be read, are smaller than the window at every scale, or do not fit the
-    memory are left out and listed in `problems`. Raises InputError if none is left or weights are
-    not finite, UsageError for options or labels that do not fit the network.
+    memory are left out and listed in `problems`. Raises NothingEvaluated (an InputError) if none is
+    left, InputError if weights are not finite, UsageError for options or labels that do not fit the
+    network.
     """
     asked = checked(
         fcn, dataset.labels, evaluations, flip, average, batch_size=batch_size, limit=max_memory
@@ -79,18 +89,16 @@ def accuracy(
             if progress is not None:
                 progress(done, len(dataset))
     problems.sort(key=lambda problem: problem.index)
-    if len(problems) == len(dataset):
-        listed = "".join(f"\n- {problem}" for problem in problems[:5])
-        raise InputError(f"none of the {len(dataset):,} images can be evaluated:{listed}")
-    return Accuracies(
+    found = Accuracies(
         rows=tuple(ranks.rows()),
         labels=dataset.labels,
         classes=asked.classes,
         problems=tuple(problems),
         flip=flip,
         average=average,
-        remarks=dataset.remarks,
+        remarks=(*dataset.remarks, *ranks.left_out(problems, fcn.window)),
     )
+    return evaluated(found)
 
 
 def _alike(batch: list[Loaded[int]]) -> Iterator[list[Loaded[int]]]:
@@ -134,7 +142,7 @@ class _Ranks:
     def __init__(
         self, labels: npt.NDArray[np.int64], evaluations: Sequence[str], scales: Sequence[Scale]
     ) -> None:
-        self._labels = labels
+        self._labels, self._first = labels, evaluations[0]
         self.scales = tuple(scales)
         every = [None] if len(self.scales) > 1 else []
         self._ranks = {
@@ -157,6 +165,18 @@ class _Ranks:
         for (evaluation, scale), ranks in self._ranks.items():
             if (ranks != ABSENT).any():
                 yield Row(evaluation, EVERY if scale is None else str(scale), ranks)
+
+    def left_out(self, problems: Sequence[Problem], window: tuple[int, ...]) -> Iterator[str]:
+        """A remark on every scale at which some of the evaluated images hold no window."""
+        kept = np.ones(len(self._labels), np.bool_)
+        kept[[problem.index for problem in problems]] = False
+        for scale in self.scales:
+            absent = kept & (self._ranks[self._first, scale] == ABSENT)
+            if absent.any():
+                yield (
+                    f"{scale}: left out for {int(absent.sum()):,} of {int(kept.sum()):,} images, "
+                    f"smaller there than the {times(window)} window"
+                )
 
 
 def rank(probabilities: Tensor, labels: Tensor) -> npt.NDArray[np.int64]:
