@@ -206,3 +206,18 @@ def test_an_image_below_the_window_can_be_enlarged(fcn):
     found = heatmap(fcn, small, 0, scales=18)
     assert found.grid.size == (18, 68)
     assert found.overlay().image().size == (34, 9)
+
+
+def test_boxes_of_regions_that_are_known_already(made, monkeypatch):
+    threshold = float(np.nanquantile(made.pixels(), 0.8))
+    boxed = np.asarray(made.overlay(threshold=threshold).picture)
+    several = np.asarray(made.figure(2, threshold=threshold))
+    known = {peak.index: made.regions(threshold, peak.index) for peak in made.top(2)}
+    own = made.regions(threshold)
+    assert own
+    monkeypatch.setattr(type(made), "pixels", lambda *_: 1 / 0)
+    assert np.array_equal(np.asarray(made.overlay(regions=own).picture), boxed)
+    assert np.array_equal(np.asarray(made.figure(2, regions=known)), several)
+    plain = np.asarray(made.overlay(threshold=threshold, regions=()).picture)
+    assert np.array_equal(plain, np.asarray(made.overlay().picture))
+    assert not np.array_equal(plain, boxed)

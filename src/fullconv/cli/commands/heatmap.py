@@ -138,6 +138,6 @@ def heatmap(
         )
         if made.skipped:
             say(left_out(image, made.skipped, fcn.window))
-        shown = Shown.of(made, top, threshold)
+        shown = Shown.of(made, top, threshold, mapped=map_path is not None)
     written = files.write(shown)
     show(as_text(shown, written), as_data(shown, asked.model, written), as_json)
