@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     help="Show the K classes with the highest probability anywhere, side by side.",
 )
 @scales_option("as it is")
-@flip_option
+@flip_option(False)
 @click.option(
     "--threshold",
     type=float,
