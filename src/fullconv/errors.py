@@ -17,6 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+LISTED = 20  # lines of a list in a message, at most
+
 
 class FullconvError(Exception):
     """Base of every error fullconv raises on purpose.
@@ -68,6 +70,13 @@ class RefusedError(FullconvError):
             return refusals[0]
         lines = "\n".join(f"- {refusal}" for refusal in refusals)
         return cls(f"{len(refusals)} places cannot be converted:\n{lines}")
+
+
+def listed(entries: Sequence[object], most: int = LISTED) -> str:
+    """A line for each of the first entries, to follow a message, and how many more there are."""
+    more = len(entries) - most
+    lines = [f"- {entry}" for entry in entries[:most]] + ([f"- and {more:,} more"] * (more > 0))
+    return "".join(f"\n{line}" for line in lines)
 
 
 def near(name: str, known: Sequence[str], limit: int = 3) -> str:

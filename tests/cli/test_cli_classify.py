@@ -200,6 +200,8 @@ def test_memory_that_does_not_suffice(fullconv, here):
         (["--max-memory", "much"], "much"),
         (["--top", "0"], "0 is not in the range"),
         (["--device", "nowhere"], "--device nowhere cannot be used"),
+        (["--json", "--format", "csv"], "--json and --format csv exclude each other."),
+        (["--json", "--format", "jsonl"], "--json and --format jsonl exclude each other."),
         (["-o", "photo.png"], "photo.png would overwrite the image photo.png"),
         (["-o", "nets.py"], "nets.py would overwrite"),
     ],
@@ -250,3 +252,15 @@ def test_help_names_the_choices():
     assert run.code == 0
     for word in ("--scales", "--flip", "--evaluation", "--format", "--max-memory", "--dtype"):
         assert word in run.out
+
+
+def test_a_long_list_of_failures_is_cut(fullconv, here):
+    for index in range(25):
+        (here / f"z{index:02}.png").write_bytes(b"no")
+    run = fullconv("classify", "nets.py:build", "photo.png", "z*.png")
+    assert run.code == 3
+    *_, last = run.err.partition("error: ")
+    lines = last.splitlines()
+    assert lines[0] == "25 of 26 images could not be scored:"
+    assert lines[20].startswith("- z19.png: ")
+    assert lines[21:] == ["- and 5 more"]

@@ -1,6 +1,7 @@
 """`fullconv evaluate`: the table, its files, and what it says of data that cannot be used."""
 
 import csv
+import os
 
 import numpy as np
 import PIL.Image
@@ -147,14 +148,22 @@ def test_no_image_at_all(fullconv, photos):
         (
             ["--data", "photos", "--evaluations", "crops"],
             2,
-            "evaluation='crops' must be one of 'centre', 'dense', 'multi-crop', 'both'.",
+            "Invalid value for '--evaluations': 'crops' is no evaluation; name some of centre, "
+            "dense, multi-crop, both.",
         ),
+        (["--data", "photos", "--evaluations", ""], 2, "Invalid value for '--evaluations': ''"),
+        (["--data", "photos", "--batch", "0"], 2, "Invalid value for '--batch'"),
         (["--data", "photos", "--limit", "0"], 2, "Invalid value for '--limit'"),
         (["--data", "photos", "--csv", "no/t.csv"], 1, "no/t.csv: cannot be written: the folder"),
         (
             ["--data", "nets.py", "--csv", "nets.py"],
             2,
             "--csv: nets.py would overwrite the data.\nName another file.",
+        ),
+        (
+            ["--data", "photos", "--csv", "nets.py"],
+            2,
+            "--csv: nets.py would overwrite the network.\nName another file.",
         ),
         (["--data", "photo.png"], 3, "photo.png: is no .npz file.\n"),
         (["--data", "."], 3, ".: 1 of 1 sub-folders are no classes of the network:\n- photos: "),
@@ -180,3 +189,65 @@ def test_as_a_process_the_streams_are_apart(photos, here):
     assert run.code == 0
     assert run.json["images"] == 4
     assert "images" in run.err
+
+
+@pytest.mark.parametrize("more", [[], ["--limit", "4"]])
+def test_the_table_overwrites_none_of_the_photographs(fullconv, photos, here, more):
+    os.link(photos / "dog" / "1.png", here / "hard.png")
+    before = {path: path.read_bytes() for path in photos.rglob("*.png")}
+    for name, meant in (("photos/cat/0.png", "photos/cat/0.png"), ("hard.png", "photos/dog/1.png")):
+        run = fullconv("evaluate", "nets.py:build", "--data", "photos", "--csv", name, *more)
+        assert run.code == 2
+        assert run.error == (
+            f"--csv: {name} would overwrite the image {meant}.\nName another file."
+        )
+        assert "12 images" not in run.err  # before the work
+    assert {path: path.read_bytes() for path in photos.rglob("*.png")} == before
+    new = fullconv("evaluate", "nets.py:build", "--data", "photos", "--csv", "photos/new.csv")
+    assert new.code == 0
+
+
+def test_words_are_checked_before_anything_is_loaded(fullconv, photos):
+    run = fullconv("evaluate", "missing.py:f", "--data", "photos", "--evaluations", "dense,crops")
+    assert run.code == 2
+    assert "'crops' is no evaluation" in run.error
+
+
+def test_the_batch_reaches_the_evaluation(fullconv, photos, monkeypatch):
+    from fullconv.evaluate import accuracy as package
+
+    seen = []
+    before = package.accuracy
+
+    def spied(*args, **options):
+        seen.append(options["batch_size"])
+        return before(*args, **options)
+
+    monkeypatch.setattr(package, "accuracy", spied)
+    plain = fullconv("evaluate", "nets.py:build", "--data", "photos", "--json")
+    small = fullconv("evaluate", "nets.py:build", "--data", "photos", "--json", "--batch", "5")
+    assert seen == [32, 5]
+    assert small.json["rows"] == plain.json["rows"]
+
+
+def test_a_scale_that_leaves_images_out_is_told_of(fullconv, photos):
+    words = ["evaluate", "nets.py:build", "--data", "photos", "--scales", "12,1x"]
+    remark = "12: left out for 12 of 12 images, smaller there than the 16×16 window"
+    run = fullconv(*words, "--json")
+    assert run.code == 0
+    assert run.json["remarks"] == [remark]
+    assert remark in fullconv(*words).out.splitlines()
+
+
+def test_json_is_answered_also_if_there_is_nothing_but_problems(fullconv, photos, here):
+    words = ["evaluate", "nets.py:build", "--data", "photos", "--scales", "9", "--csv", "t.csv"]
+    run = fullconv(*words, "--json")
+    assert run.code == 3
+    assert run.json["images"] == 0
+    assert run.json["rows"] == []
+    assert len(run.json["problems"]) == 12
+    assert run.json["model"] == "nets.py:build"
+    *_, message = run.err.partition("error: ")
+    assert message.startswith("none of the 12 images can be evaluated:\n- photos/bird/11.png: ")
+    assert message.count("\n- ") == 12
+    assert "t.csv" not in files(here)

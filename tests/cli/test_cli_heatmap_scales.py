@@ -1,6 +1,7 @@
 """`fullconv heatmap` with scales, mirror images, several classes and regions."""
 
 import json
+from collections import Counter
 
 import numpy as np
 import PIL.Image
@@ -242,3 +243,26 @@ def test_all_files_or_none(fullconv, here, monkeypatch):
     assert run.code == 1
     assert "No space left on device" in run.error
     assert files(here) == SEEN
+
+
+@pytest.mark.parametrize("words", [["--top", "3"], ["--class", "dog"]])
+def test_each_class_is_fused_once(fullconv, here, monkeypatch, words):
+    counts: Counter[int] = Counter()
+    real = package.Heatmap.pixels
+
+    def pixels(self, target=None):
+        counts[self.index if target is None else target] += 1
+        return real(self, target)
+
+    monkeypatch.setattr(package.Heatmap, "pixels", pixels)
+    run = fullconv(*NET, *words, "--flip", "--threshold", "0.3", "--map", "m.npy", "--json")
+    assert run.code == 0
+    shown = [one["class"] for one in run.json["found"]]
+    assert counts == Counter(shown)
+    assert len(shown) == (3 if "--top" in words else 1)
+
+
+def test_neither_regions_nor_a_map_need_no_pixels(fullconv, here, monkeypatch):
+    monkeypatch.setattr(package.Heatmap, "pixels", lambda *_: 1 / 0)
+    assert fullconv(*NET, "--flip", "--top", "2").code == 0
+    assert fullconv(*NET, "--map", "m.npy").code == 0

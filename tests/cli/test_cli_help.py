@@ -6,8 +6,9 @@ import pytest
 from cli_runs import SRC, process
 
 import fullconv as package
+from fullconv.cli.commands import COMMANDS as ALL
 
-COMMANDS = ("plan", "check", "convert", "heatmap", "demo")
+COMMANDS = ("plan", "check", "convert", "classify", "heatmap", "evaluate", "demo")
 
 
 def test_help_answers_within_a_third_of_a_second():
@@ -42,6 +43,11 @@ def test_help_names_the_commands_the_models_and_the_exit_codes(fullconv):
     for word in (*COMMANDS, "torchvision:NAME", "timm:NAME", "file.py:factory", "textures"):
         assert word in text
     assert "Exit codes: 0 ok, 1 failed, 2 usage, 3 bad input, 4 refused model" in text
+    assert " ".join(text.split("FILE.safetensors")[1].split()[:9]) == (
+        'written by "fullconv convert"; for heatmap, classify and evaluate'
+    )
+    for command in COMMANDS:
+        assert f"  fullconv {command}" in text.split("Examples:")[1]
     assert "..." not in text.split("Commands:")[1].split("Examples:")[0]  # nothing is cut off
 
 
@@ -95,3 +101,23 @@ def test_a_wrong_call_is_one_error_that_says_where_help_is(words, message, fullc
     assert run.code == 2
     assert message in run.error
     assert f"Try fullconv{' ' + words[0] if words[0] in COMMANDS else ''} --help." in run.error
+
+
+def test_commands_that_score_images_have_the_same_options(fullconv):
+    """Said in the same words; only what stands for nothing differs."""
+    said = {}
+    for command in ("classify", "heatmap", "evaluate"):
+        options = next(one for one in ALL if one.name == command).params
+        said[command] = {option.opts[-1]: option for option in options}
+    for one, other in (("classify", "evaluate"), ("classify", "heatmap")):
+        for name in ("--max-memory", "--max-pixels", "--classes", "--mean", "--std", "--device",
+                     "--optimize", "--dtype", "--json", "--weights", "--window"):  # fmt: skip
+            assert said[one][name].help == said[other][name].help
+    for name in ("--batch", "--average"):
+        assert said["classify"][name].help == said["evaluate"][name].help
+    flips = {command: options["--flip"] for command, options in said.items()}
+    assert {command: flip.default for command, flip in flips.items()} == {
+        "classify": False, "heatmap": False, "evaluate": True
+    }  # fmt: skip
+    assert all(flip.secondary_opts == ["--no-flip"] for flip in flips.values())
+    assert flips["classify"].help == flips["heatmap"].help

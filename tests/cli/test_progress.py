@@ -104,3 +104,15 @@ def test_times(seconds, words):
 )
 def test_rates(rate, words):
     assert per_second(rate) == words
+
+
+@pytest.mark.parametrize("answers", [Terminal(), io.StringIO(), None])
+def test_no_bar_where_a_terminal_shows_the_answers(answers, clock, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    terminal, log = Terminal(), io.StringIO()
+    for stream in (terminal, log):
+        with Progress("images", 400, answers=answers, stream=stream, clock=clock) as progress:
+            clock.now += 20
+            progress(200)
+    assert (terminal.getvalue() == "") == isinstance(answers, Terminal)
+    assert log.getvalue().startswith("200 of 400 images")

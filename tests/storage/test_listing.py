@@ -1,8 +1,11 @@
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from fullconv.errors import InputError
+from fullconv.storage.class_folders import read_folders
 from fullconv.storage.listing import image_files
 
 
@@ -48,3 +51,39 @@ def test_nothing_found(folder):
     assert str(caught.value) == "*.webp: no file matches this pattern."
     with pytest.raises(InputError, match="no file matches"):
         image_files(["dee[p]"])  # a folder is no file
+
+
+@pytest.fixture
+def locked(folder, monkeypatch) -> Path:
+    """A folder that may not be read, for root neither."""
+    real = os.scandir
+
+    def scandir(path):
+        if Path(path).name.endswith("deep"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    return folder
+
+
+def test_a_folder_that_cannot_be_read_is_not_passed_over(locked):
+    for named, where in ((".", os.path.join(".", "deep")), ("deep", "deep")):
+        with pytest.raises(InputError) as caught:
+            image_files([named])
+        assert str(caught.value) == (
+            f"{where}: this folder cannot be read: Permission denied.\n"
+            "Allow it, or name the folders or files beside it one by one."
+        )
+
+
+def test_nor_is_one_of_the_folders_of_a_class(locked, tmp_path):
+    (tmp_path / "set" / "cat" / "deep").mkdir(parents=True)
+    (tmp_path / "set" / "cat" / "a.png").touch()
+    with pytest.raises(InputError, match=r"deep: this folder cannot be read: Permission denied\."):
+        read_folders(tmp_path / "set", resolve=lambda name: 0, outputs=1)
+
+
+def test_hidden_folders_may_be_locked(locked):
+    (locked / "deep").rename(locked / ".deep")
+    assert len(image_files([locked])) == 3

@@ -15,8 +15,11 @@ from fullconv.errors import FullconvError
 
 
 def say(text: str) -> None:
-    """Progress and remarks, on stderr."""
-    click.echo(text, err=True)
+    """Progress and remarks, on stderr; above a progress bar, if there is one.
+
+    click.echo would write past the stream that a bar puts in the place of stderr.
+    """
+    print(text, file=sys.stderr, flush=True)
 
 
 def show(text: str, data: Mapping[str, Any], as_json: bool) -> None:

@@ -14,9 +14,11 @@ from typing import Any
 import click
 
 from fullconv.errors import InputError, UsageError
+from fullconv.evaluate.words import AVERAGES, EVALUATIONS
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
+
 
 MODEL_FORMS = (
     "MODEL is torchvision:NAME[:WEIGHTS|:random], timm:NAME[:random], path/to/file.py:factory or "
@@ -72,6 +74,23 @@ class ScalesType(click.ParamType):  # type: ignore[type-arg]
             return scales_of(str(value).split(","))
         except UsageError as error:
             self.fail(f"{error.what} {error.hint}".rstrip(), param, ctx)
+
+
+class EvaluationsType(click.ParamType):  # type: ignore[type-arg]
+    """`dense`, or `centre,dense` for several evaluations."""
+
+    name = "LIST"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...]:
+        """The evaluations, each once; a usage error for anything else."""
+        if isinstance(value, tuple):
+            return value
+        words = tuple(dict.fromkeys(word.strip() for word in str(value).split(",")))
+        known = ", ".join(EVALUATIONS)
+        for word in words:
+            if word not in EVALUATIONS:
+                self.fail(f"{word!r} is no evaluation; name some of {known}.", param, ctx)
+        return words
 
 
 def together(*decorators: Decorator) -> Decorator:
@@ -155,9 +174,22 @@ def scales_option(default: str) -> Decorator:
     )
 
 
-flip_option = click.option(
-    "--flip", is_flag=True, help="Score the mirror image too, and average the probabilities."
-)
+def flip_option(default: bool, but: str = "") -> Decorator:
+    """The mirror image; `but` says what is left alone."""
+    return click.option(
+        "--flip/--no-flip",
+        default=default,
+        show_default=True,
+        help=f"Score the mirror image too, and average the probabilities{but}.",
+    )
+
+
+average_option = click.option(
+    "--average", type=click.Choice(AVERAGES), default=AVERAGES[0],
+    show_default=True,
+    help="What dense evaluation averages over the map: scores, as VGG's authors do, or their "
+    "softmax.",
+)  # fmt: skip
 
 classes_option = click.option(
     "--classes", metavar="FILE", help="Class names, one per line or a JSON list [the model's]."

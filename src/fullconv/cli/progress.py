@@ -22,7 +22,8 @@ class Progress:
         progress(3)  # 3 are done
 
     On a terminal it is a bar, which goes away at the end. Elsewhere, for instance in a log, it is a
-    line every 10 seconds and one at the end. Short jobs leave no trace.
+    line every 10 seconds and one at the end. Short jobs leave no trace. Where a terminal shows the
+    answers as they come, they are progress enough: a bar would stand in their way.
     """
 
     def __init__(
@@ -30,14 +31,19 @@ class Progress:
         unit: str,
         total: int = 0,
         *,
+        answers: TextIO | None = None,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`unit` is what is counted, in the plural. A total that comes later is 0 until then."""
+        """`unit` is what is counted, in the plural. A total that comes later is 0 until then.
+
+        `answers` is where answers are written meanwhile.
+        """
         self._unit, self._total, self._done = unit, total, 0
         self._stream = sys.stderr if stream is None else stream
         self._clock = clock
         self._terminal = self._stream.isatty()
+        self._silent = self._terminal and answers is not None and answers.isatty()
         self._bar: Bar | None = None
         self._started = self._said = clock()
         self._lines = 0
@@ -63,6 +69,8 @@ class Progress:
         self._done = done
         self._total = self._total if total is None else total
         now = self._clock()
+        if self._silent:
+            return
         if self._terminal:
             self._draw(now - self._started)
         elif now - self._said >= EVERY and done < self._total:

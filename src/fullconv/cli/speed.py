@@ -97,6 +97,11 @@ _speed_options = together(
     click.option("--device", metavar="NAME", help="Where to run: cpu, cuda, cuda:1, mps [cpu]."),
 )  # fmt: skip
 
+batch_option = click.option(
+    "--batch", type=click.IntRange(1), default=32, show_default=True, metavar="N",
+    help="Images of equal size, or crops, in one pass at most.",
+)  # fmt: skip
+
 memory_option = click.option(
     "--max-memory", type=Bytes(),
     help="What a pass over an image may need beside the weights, as 2GiB [90 % of what is free].",

@@ -8,6 +8,11 @@ from typing import SupportsIndex
 from fullconv.errors import UsageError, near
 
 
+def class_name(index: int, classes: tuple[str, ...] | None) -> str:
+    """The name of a class, or its number where names are not known."""
+    return classes[index] if classes else f"class {index}"
+
+
 def find_class(target: SupportsIndex | str, classes: tuple[str, ...] | None, count: int) -> int:
     """The number of a class given by name, by one of several names, or by number.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fullconv.errors import FullconvError, InputError, UsageError
+from fullconv.errors import FullconvError, InputError, UsageError, listed
 from fullconv.storage.listing import SUFFIXES, images_in
 
 Resolve = Callable[[str], int]
@@ -23,7 +23,8 @@ def read_folders(
 ) -> tuple[tuple[Path, ...], npt.NDArray[np.int64], tuple[str, ...]]:
     """The images in the sub-folders of `path`, their classes, and what was taken for granted.
 
-    Raises InputError if there are no sub-folders, no images in them, or some are no classes.
+    Raises InputError if there are no sub-folders, no images in them, some are no classes, or a
+    folder cannot be read.
     """
     try:
         entries = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
@@ -82,10 +83,10 @@ def _numbers(
             where=str(path),
             hint=f"Name one of them: {path / splits[-1]}.",
         )
-    listed = "".join(f"\n- {name}: {error.what}" for name, error in list(strange.items())[:LISTED])
-    listed += f"\n- and {len(strange) - LISTED} more" if len(strange) > LISTED else ""
+    lines = [f"{name}: {error.what}" for name, error in strange.items()]
     raise InputError(
-        f"{len(strange)} of {len(folders)} sub-folders are no classes of the network:{listed}",
+        f"{len(strange)} of {len(folders)} sub-folders are no classes of the network:"
+        f"{listed(lines, LISTED)}",
         where=str(path),
         why="The images of a class lie in a sub-folder with its name or number.",
         hint=next(iter(strange.values())).hint,

@@ -33,6 +33,10 @@ class Dataset(Protocol):
         """What to call every image in messages."""
 
     @property
+    def files(self) -> Sequence[Path]:
+        """The files that it is read from."""
+
+    @property
     def remarks(self) -> tuple[str, ...]:
         """What was taken for granted when it was opened, for people."""
 
@@ -80,6 +84,11 @@ class ImageArray:
         """The file and the place in it."""
         return tuple(f"{self.path}[{index}]" for index in range(len(self)))
 
+    @property
+    def files(self) -> Sequence[Path]:
+        """The one file."""
+        return (self.path,)
+
     def __len__(self) -> int:
         return len(self.pixels)
 
@@ -112,6 +121,11 @@ class Part:
         """As in the whole."""
         names = self.whole.names
         return tuple(names[index] for index in self.indices)
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """Of the whole."""
+        return self.whole.files
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -20,8 +20,8 @@ def image_files(names: Iterable[str | os.PathLike[str]]) -> list[Path]:
     has not the name of an image is passed over. A file that exists is never taken for a pattern.
     Each file comes once, where it was first named.
 
-    Raises InputError for a folder without images and for a pattern that nothing matches. A file
-    that is named and not there is left to whoever reads it.
+    Raises InputError for a folder without images, one that cannot be read, and a pattern that
+    nothing matches. A file that is named and not there is left to whoever reads it.
     """
     found: dict[Path, None] = {}
     for name in names:
@@ -48,9 +48,12 @@ def image_files(names: Iterable[str | os.PathLike[str]]) -> list[Path]:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """The images in a folder and in those in it, by their names; what is hidden is passed over."""
+    """The images in a folder and in those in it, by their names; what is hidden is passed over.
+
+    Raises InputError if one of the folders cannot be read.
+    """
     files = []
-    for parent, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder, onerror=_unreadable):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         files += [
             Path(parent, name)
@@ -58,3 +61,12 @@ def images_in(folder: Path) -> list[Path]:
             if not name.startswith(".") and name.lower().endswith(SUFFIXES)
         ]
     return files
+
+
+def _unreadable(error: OSError) -> None:
+    """Raise what `os.walk` would pass over."""
+    raise InputError(
+        f"this folder cannot be read: {error.strerror}.",
+        where=str(error.filename),
+        hint="Allow it, or name the folders or files beside it one by one.",
+    ) from error

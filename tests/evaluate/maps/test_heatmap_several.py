@@ -222,3 +222,18 @@ def test_the_maps_of_all_classes_count_as_memory(fcn):
     heatmap(fcn, PIXELS, max_memory=need + held)
     with pytest.raises(InputError, match="a pass over 21×34 px needs"):
         heatmap(fcn, PIXELS, max_memory=need + held - 1)
+
+
+def test_boxes_of_regions_that_are_known_already(made, monkeypatch):
+    threshold = float(np.nanquantile(made.pixels(), 0.8))
+    boxed = np.asarray(made.overlay(threshold=threshold).picture)
+    several = np.asarray(made.figure(2, threshold=threshold))
+    known = {peak.index: made.regions(threshold, peak.index) for peak in made.top(2)}
+    own = made.regions(threshold)
+    assert own
+    monkeypatch.setattr(type(made), "pixels", lambda *_: 1 / 0)
+    assert np.array_equal(np.asarray(made.overlay(regions=own).picture), boxed)
+    assert np.array_equal(np.asarray(made.figure(2, regions=known)), several)
+    plain = np.asarray(made.overlay(threshold=threshold, regions=()).picture)
+    assert np.array_equal(plain, np.asarray(made.overlay().picture))
+    assert not np.array_equal(plain, boxed)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fullconv.cli.answers import say, show
 from fullconv.cli.interrupt import at_once
-from fullconv.cli.loading import Numbers, as_path, describe, load_fcn
+from fullconv.cli.loading import Numbers, as_path, describe, load_fcn, model_file
 from fullconv.cli.options import (
     MODEL_FORMS,
     Asked,
+    EvaluationsType,
+    average_option,
     classes_option,
     distinct,
+    flip_option,
     json_option,
     model_options,
     pixels_option,
@@ -24,15 +27,14 @@ from fullconv.cli.options import (
     scales_option,
 )
 from fullconv.cli.progress import Progress
-from fullconv.cli.speed import Speed, memory_option, speed_options
-from fullconv.errors import InputError
+from fullconv.cli.speed import Speed, batch_option, memory_option, speed_options
+from fullconv.errors import InputError, listed
+from fullconv.evaluate.words import EVALUATIONS
 
 if TYPE_CHECKING:
     from fullconv.evaluate.accuracy import Accuracies
     from fullconv.hosts.torch_fx.fcn import FCN
     from fullconv.storage.datasets import Dataset
-
-LISTED = 20  # images that could not be evaluated, named at the end
 
 
 @click.command(
@@ -46,11 +48,9 @@ LISTED = 20  # images that could not be evaluated, named at the end
 @click.option("--split", default="test", show_default=True, metavar="NAME",
               help="Of an .npz file: which x_NAME and y_NAME.")  # fmt: skip
 @scales_option("that at which the model is tested, if it is known")
-@click.option("--flip/--no-flip", default=True, show_default=True,
-              help="Average in the mirror image (dense and multi-crop).")  # fmt: skip
-@click.option("--average", type=click.Choice(["scores", "probabilities"]), default="scores",
-              show_default=True, help="What dense evaluation averages over the map.")  # fmt: skip
-@click.option("--evaluations", metavar="LIST", default="centre,dense,multi-crop,both",
+@flip_option(True, ", except for the centre crop")
+@average_option
+@click.option("--evaluations", type=EvaluationsType(), default=",".join(EVALUATIONS),
               show_default=True, help="What to compute; multi-crop costs most.")  # fmt: skip
 @click.option(
     "--limit",
@@ -62,6 +62,7 @@ LISTED = 20  # images that could not be evaluated, named at the end
 @preparation_options
 @classes_option
 @pixels_option
+@batch_option
 @memory_option
 @speed_options
 @json_option
@@ -72,13 +73,14 @@ def evaluate(
     scales: tuple[str, ...] | None,
     flip: bool,
     average: str,
-    evaluations: str,
+    evaluations: tuple[str, ...],
     limit: int | None,
     csv_path: str | None,
     mean: Numbers,
     std: Numbers,
     classes: str | None,
     max_pixels: int,
+    batch: int,
     max_memory: int | None,
     speed: Speed,
     as_json: bool,
@@ -88,44 +90,55 @@ def evaluate(
     The centre crop, dense evaluation, multi-crop (5×5 crops) and both, at each scale and over all,
     with 95 % intervals. Exit code 3 if an image could not be evaluated; the others are.
     """
-    from fullconv.evaluate.accuracy import accuracy
-    from fullconv.storage.outputs import check_writable
-
-    if csv_path is not None:
-        distinct(
-            {"--csv": Path(csv_path)},
-            {"the data": Path(data), "the class names": as_path(classes),
-             "the weights": as_path(asked.weights), "the network": Path(asked.model)},
-        )  # fmt: skip
-        check_writable(csv_path)
+    csv_file = as_path(csv_path)
+    _check_csv(csv_file, {"the data": Path(data), "the class names": as_path(classes),
+                          "the weights": as_path(asked.weights),
+                          "the network": model_file(asked)})  # fmt: skip
     fcn = load_fcn(asked)
     describe(fcn, classes, mean, std)
     dataset = _opened(fcn, data, split, limit, max_pixels)
+    if csv_file is not None and csv_file.exists():
+        distinct({"--csv": csv_file}, {f"the image {file}": file for file in dataset.files})
     say(f"{data}: {len(dataset):,} images")
     for remark in dataset.remarks:
         say(remark)
     fcn = speed.ready(fcn)
-    with at_once(), Progress("images", len(dataset)) as progress:
-        found = accuracy(
-            fcn,
-            dataset,
-            scales=scales,
-            flip=flip,
-            average=average,
-            evaluations=_words(evaluations),
-            max_memory=max_memory,
-            progress=progress,
-        )
-    if csv_path is not None:
-        _write_csv(Path(csv_path), found)
-        say(f"written: {csv_path}")
-    show(str(found), {"model": asked.model, "data": data, **found.to_dict()}, as_json)
+    found = _measured(
+        fcn,
+        dataset,
+        scales=scales,
+        flip=flip,
+        average=average,
+        evaluations=evaluations,
+        batch_size=batch,
+        max_memory=max_memory,
+    )
+    if csv_file is not None and found.images:
+        _write_csv(csv_file, found)
+    if found.images or as_json:
+        show(str(found), {"model": asked.model, "data": data, **found.to_dict()}, as_json)
     if found.problems:
-        raise _left_out(found, len(dataset))
+        raise _left_out(found)
 
 
-def _words(given: str) -> list[str]:
-    return [word.strip() for word in given.split(",") if word.strip()]
+def _measured(fcn: FCN, dataset: Dataset, **options: Any) -> Accuracies:
+    """What `accuracy` finds, also if it is nothing but problems."""
+    from fullconv.evaluate.accuracy import NothingEvaluated, accuracy
+
+    with at_once(), Progress("images", len(dataset)) as progress:
+        try:
+            return accuracy(fcn, dataset, progress=progress, **options)
+        except NothingEvaluated as error:
+            return error.found
+
+
+def _check_csv(path: Path | None, read: dict[str, Path | None]) -> None:
+    """Raise what writing the table would raise, and UsageError for a file that is read."""
+    from fullconv.storage.outputs import check_writable
+
+    if path is not None:
+        distinct({"--csv": path}, read)
+        check_writable(path)
 
 
 def _opened(fcn: FCN, data: str, split: str, limit: int | None, max_pixels: int) -> Dataset:
@@ -155,12 +168,15 @@ def _write_csv(path: Path, found: Accuracies) -> None:
     csv.writer(text, lineterminator="\n").writerows(found.lines())
     with atomic(path) as part:
         part.write_text(text.getvalue(), encoding="utf-8")
+    say(f"written: {path}")
 
 
-def _left_out(found: Accuracies, total: int) -> InputError:
-    listed = "".join(f"\n- {problem}" for problem in found.problems[:LISTED])
-    more = len(found.problems) - LISTED
+def _left_out(found: Accuracies) -> InputError:
+    from fullconv.evaluate.accuracy import NothingEvaluated
+
+    if not found.images:
+        return NothingEvaluated(found)
     return InputError(
-        f"{len(found.problems):,} of {total:,} images could not be evaluated; the errors are those "
-        f"of the others.{listed}" + (f"\n- and {more:,} more" if more > 0 else "")
+        f"{len(found.problems):,} of {len(found.labels):,} images could not be evaluated; the "
+        f"errors are those of the others.{listed(found.problems)}"
     )

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     help="Show the K classes with the highest probability anywhere, side by side.",
 )
 @scales_option("as it is")
-@flip_option
+@flip_option(False)
 @click.option(
     "--threshold",
     type=float,
@@ -138,6 +138,6 @@ def heatmap(
         )
         if made.skipped:
             say(left_out(image, made.skipped, fcn.window))
-        shown = Shown.of(made, top, threshold)
+        shown = Shown.of(made, top, threshold, mapped=map_path is not None)
     written = files.write(shown)
     show(as_text(shown, written), as_data(shown, asked.model, written), as_json)

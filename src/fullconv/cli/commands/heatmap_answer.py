@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import PIL.Image
 
+from fullconv.errors import LISTED
 from fullconv.evaluate.maps.heatmap import Heatmap, Peak
-from fullconv.evaluate.maps.regions import Region
+from fullconv.evaluate.maps.regions import Region, regions_of
+from fullconv.evaluate.maps.score_maps import Floats
 from fullconv.evaluate.scales import AS_IT_IS
 from fullconv.geometry import times
-
-LISTED = 20  # regions of a class in the text; the JSON has all
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,6 +26,9 @@ class Shown:
         threshold: of regions, or None.
         peaks: where each class is most probable.
         regions: of each class; empty without a threshold.
+        values: what --map writes: the raw scores of one pass, `(K, rows, cols)`; of several the
+            fused probabilities of what is shown, `(k, H, W)`, which are empty if nothing asks for
+            them.
     """
 
     made: Heatmap
@@ -32,21 +36,33 @@ class Shown:
     threshold: float | None
     peaks: tuple[Peak, ...]
     regions: tuple[tuple[Region, ...], ...]
+    values: Floats
 
     @classmethod
-    def of(cls, made: Heatmap, top: int | None, threshold: float | None) -> Shown:
-        """What was asked for."""
+    def of(cls, made: Heatmap, top: int | None, threshold: float | None, *, mapped: bool) -> Shown:
+        """What was asked for; `mapped` says whether the map is. Each class is fused once."""
         peaks = (made.peak_of(made.index),) if top is None else made.top(top)
-        regions = tuple(
-            () if threshold is None else made.regions(threshold, peak.index) for peak in peaks
+        kept = mapped and made.fused
+        values = np.empty((len(peaks) if kept else 0, *made.image.size), np.float32)
+        regions: list[tuple[Region, ...]] = []
+        for number, peak in enumerate(peaks):
+            found: tuple[Region, ...] = ()
+            if kept or threshold is not None:
+                fused = made.pixels(peak.index)
+                found = () if threshold is None else regions_of(fused, threshold)
+                if kept:
+                    values[number] = fused
+            regions.append(found)
+        return cls(
+            made, top, threshold, peaks, tuple(regions), values if made.fused else made.scores
         )
-        return cls(made, top, threshold, peaks, regions)
 
     def picture(self) -> PIL.Image.Image:
         """The overlay, or the figure of several classes."""
         if self.top is None:
-            return self.made.overlay(threshold=self.threshold).picture
-        return self.made.figure(self.top, threshold=self.threshold)
+            return self.made.overlay(regions=self.regions[0]).picture
+        known = {peak.index: own for peak, own in zip(self.peaks, self.regions, strict=True)}
+        return self.made.figure(self.top, regions=known)
 
     def geometry(self) -> dict[str, Any]:
         """Of the map that --map writes."""

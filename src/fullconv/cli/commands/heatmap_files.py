@@ -11,8 +11,7 @@ import numpy as np
 from fullconv.cli.commands.heatmap_answer import Shown
 from fullconv.cli.options import distinct
 from fullconv.errors import FullconvError, UsageError
-from fullconv.evaluate.maps.heatmap import MAP_FORMAT
-from fullconv.evaluate.maps.score_maps import Floats
+from fullconv.evaluate.maps.geometry import MAP_FORMAT
 from fullconv.storage.description import write_description
 from fullconv.storage.files import atomic
 from fullconv.storage.outputs import check_replaceable, check_writable
@@ -69,14 +68,7 @@ class HeatmapFiles:
                     hint="Name a .png file.",
                 ) from error
             if self.scores is not None and self.geometry is not None:
-                np.save(stack.enter_context(atomic(self.scores)), _values(shown))
+                np.save(stack.enter_context(atomic(self.scores)), shown.values)
                 write_description(stack.enter_context(atomic(self.geometry)), shown.geometry())
                 written += [str(self.scores), str(self.geometry)]
         return written
-
-
-def _values(shown: Shown) -> Floats:
-    """The raw scores of one pass; of several the fused probabilities of what is shown."""
-    if not shown.made.fused:
-        return shown.made.scores
-    return np.stack([shown.made.pixels(peak.index) for peak in shown.peaks])

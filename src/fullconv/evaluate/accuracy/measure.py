@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from fullconv.api.memory import Budget
-from fullconv.errors import FullconvError, InputError, UsageError
-from fullconv.evaluate.accuracy.table import ABSENT, EVERY, Accuracies, Problem, Row
+from fullconv.errors import FullconvError, UsageError
+from fullconv.evaluate.accuracy.table import ABSENT, EVERY, Accuracies, Problem, Row, evaluated
 from fullconv.evaluate.dense.batches import MEMORY, batches, loaded
 from fullconv.evaluate.dense.evaluations import Evaluations, mean
 from fullconv.evaluate.dense.passes import BATCH
@@ -24,6 +24,7 @@ from fullconv.evaluate.dense.views import Views, chosen_scales, views_of
 from fullconv.evaluate.preparation import MAX_PIXELS, check_fcn, check_preparation
 from fullconv.evaluate.scales import Given, Scale
 from fullconv.evaluate.words import EVALUATIONS
+from fullconv.geometry import times
 from fullconv.hosts.torch_fx.fcn import FCN
 from fullconv.storage.datasets import Dataset
 
@@ -62,8 +63,9 @@ def accuracy(
         progress: told how many images are done.
 
     Images that cannot be read, are smaller than the window at every scale, or do not fit the
-    memory are left out and listed in `problems`. Raises InputError if none is left or weights are
-    not finite, UsageError for options or labels that do not fit the network.
+    memory are left out and listed in `problems`. Raises NothingEvaluated (an InputError) if none is
+    left, InputError if weights are not finite, UsageError for options or labels that do not fit the
+    network.
     """
     asked = _asked(fcn, evaluations, flip, average, batch_size, max_memory)
     _check_labels(fcn, dataset.labels)
@@ -85,18 +87,16 @@ def accuracy(
         if progress is not None:
             progress(done, len(dataset))
     problems.sort(key=lambda problem: problem.index)
-    if len(problems) == len(dataset):
-        listed = "".join(f"\n- {problem}" for problem in problems[:5])
-        raise InputError(f"none of the {len(dataset):,} images can be evaluated:{listed}")
-    return Accuracies(
+    result = Accuracies(
         rows=tuple(ranks.rows()),
         labels=dataset.labels,
         classes=max(2, fcn.plan.outputs),
         problems=tuple(problems),
         flip=flip,
         average=average,
-        remarks=dataset.remarks,
+        remarks=(*dataset.remarks, *ranks.left_out(problems, fcn.window)),
     )
+    return evaluated(result)
 
 
 def _asked(
@@ -137,7 +137,7 @@ class _Ranks:
     def __init__(
         self, labels: npt.NDArray[np.int64], evaluations: Sequence[str], scales: Sequence[Scale]
     ) -> None:
-        self._labels = labels
+        self._labels, self._first = labels, evaluations[0]
         self.scales = tuple(scales)
         every = [None] if len(self.scales) > 1 else []
         self._ranks = {
@@ -160,6 +160,18 @@ class _Ranks:
         for (evaluation, scale), ranks in self._ranks.items():
             if (ranks != ABSENT).any():
                 yield Row(evaluation, EVERY if scale is None else str(scale), ranks)
+
+    def left_out(self, problems: Sequence[Problem], window: tuple[int, ...]) -> Iterator[str]:
+        """A remark on every scale at which some of the evaluated images hold no window."""
+        kept = np.ones(len(self._labels), np.bool_)
+        kept[[problem.index for problem in problems]] = False
+        for scale in self.scales:
+            absent = kept & (self._ranks[self._first, scale] == ABSENT)
+            if absent.any():
+                yield (
+                    f"{scale}: left out for {int(absent.sum()):,} of {int(kept.sum()):,} images, "
+                    f"smaller there than the {times(window)} window"
+                )
 
 
 def rank(probabilities: Tensor, labels: Tensor) -> npt.NDArray[np.int64]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fullconv.errors import UsageError
+from fullconv.errors import InputError, UsageError, listed
 from fullconv.evaluate.accuracy.bootstrap import RESAMPLES, Estimate, mean_interval
 from fullconv.tables import table
 
@@ -214,6 +214,23 @@ class Accuracies:
             *self.remarks,
         ]
         return table(header, rows) + "\n" + "\n".join(notes) + "\n"
+
+
+class NothingEvaluated(InputError):  # noqa: N818
+    """None of the images could be evaluated; `found` has their problems, and no rows."""
+
+    def __init__(self, found: Accuracies) -> None:
+        self.found = found
+        super().__init__(
+            f"none of the {len(found.labels):,} images can be evaluated:{listed(found.problems)}"
+        )
+
+
+def evaluated(found: Accuracies) -> Accuracies:
+    """The same. Raises NothingEvaluated if there is no image in it."""
+    if not found.images:
+        raise NothingEvaluated(found)
+    return found
 
 
 def signed(estimate: Estimate) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import operator
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, SupportsIndex
 
@@ -14,7 +14,8 @@ import PIL.Image
 
 from fullconv.api.memory import Budget
 from fullconv.errors import UsageError
-from fullconv.evaluate.class_names import find_class
+from fullconv.evaluate.class_names import class_name, find_class
+from fullconv.evaluate.maps.geometry import pixel_geometry, raw_geometry
 from fullconv.evaluate.maps.lattice import Layer, fused, place_of
 from fullconv.evaluate.maps.regions import Region, check_threshold, regions_of
 from fullconv.evaluate.maps.score_maps import Floats, ScoreMap, best_classes, held_bytes, scored
@@ -40,8 +41,6 @@ from fullconv.evaluate.scales import (
 from fullconv.geometry import Box, Grid, times
 from fullconv.hosts.torch_fx.fcn import FCN
 from fullconv.storage.images import Image
-
-MAP_FORMAT = "fullconv-map-1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +103,7 @@ class Heatmap:
     @property
     def name(self) -> str:
         """The class by its name, or its number."""
-        return self._named(self.index)
+        return class_name(self.index, self.classes)
 
     @property
     def peak(self) -> tuple[float, Box]:
@@ -124,7 +123,7 @@ class Heatmap:
         values = best.probabilities[index]
         cell = tuple(int(i) for i in np.unravel_index(int(values.argmax()), values.shape))
         box = place_of(best.grid, cell, self.image.size)
-        return Peak(index, self._named(index), float(values[cell]), box)
+        return Peak(index, class_name(index, self.classes), float(values[cell]), box)
 
     def top(self, count: int = 5) -> tuple[Peak, ...]:
         """The classes with the highest peaks, the highest first; all of them if there are fewer.
@@ -159,26 +158,42 @@ class Heatmap:
         check_threshold(threshold)
         return regions_of(self.pixels(target), threshold)
 
-    def overlay(self, *, opacity: float = 0.55, threshold: float | None = None) -> Overlay:
+    def overlay(
+        self,
+        *,
+        opacity: float = 0.55,
+        threshold: float | None = None,
+        regions: Sequence[Region] | None = None,
+    ) -> Overlay:
         """The class painted over the image, from 0 to 1, with a colour bar.
 
-        With a threshold, a box is drawn around each of its `regions`.
+        A box is drawn around each of `regions`; by default those of the threshold, if there is one.
         """
         return painted(
             self.image.as_rgb8(),
             self._layers(self.index),
             title=self.name,
             opacity=opacity,
-            boxes=self._boxes(self.index, threshold),
+            boxes=self._boxes(self.index, threshold, regions),
         )
 
     def figure(
-        self, top: int = 4, *, threshold: float | None = None, opacity: float = 0.55
+        self,
+        top: int = 4,
+        *,
+        threshold: float | None = None,
+        opacity: float = 0.55,
+        regions: Mapping[int, Sequence[Region]] | None = None,
     ) -> PIL.Image.Image:
-        """The image, and beside it the overlays of the `top` classes with the highest peaks."""
-        panels = [Panel(self.image.path.name)]
+        """The image, and beside it the overlays of the `top` classes with the highest peaks.
+
+        Boxes are drawn around the `regions` of each class, by its number; by default around those
+        of the threshold, if there is one.
+        """
+        panels, known = [Panel(self.image.path.name)], regions or {}
         for peak in self.top(top):
-            layers, boxes = self._layers(peak.index), self._boxes(peak.index, threshold)
+            boxes = self._boxes(peak.index, threshold, known.get(peak.index))
+            layers = self._layers(peak.index)
             panels.append(Panel(peak.name, f"{peak.probability:.3f}", layers, boxes))
         return figure(self.image.as_rgb8(), panels, opacity=opacity)
 
@@ -188,56 +203,26 @@ class Heatmap:
         Cell `(i, j)` stands for the window whose first pixel is `offset + (i, j) * stride`, in px
         of the image scaled to `size`.
         """
-        grid = self.grid
-        return self._geometry(grid.size, grid.window, grid.stride, self.scores.shape, "scores")
+        return raw_geometry(self.image, self.maps, self.classes, self.flip)
 
     def pixel_geometry(self, indices: Iterable[int]) -> dict[str, Any]:
         """The same of maps `(k, H, W)` that hold the `pixels` of these classes."""
-        indices, size = list(indices), self.image.size
-        return {
-            **self._geometry(size, (1, 1), (1, 1), (len(indices), *size), "probabilities"),
-            "indices": indices,
-            "names": [self._named(index) for index in indices],
-        }
-
-    def _geometry(
-        self,
-        size: tuple[int, ...],
-        window: tuple[int, ...],
-        stride: tuple[int, ...],
-        shape: tuple[int, ...],
-        values: str,
-    ) -> dict[str, Any]:
-        return {
-            "format": MAP_FORMAT,
-            "image": str(self.image.path),
-            "image_size": list(self.image.size),
-            "size": list(size),
-            "window": list(window),
-            "stride": list(stride),
-            "offset": [0, 0],
-            "shape": list(shape),
-            "axes": ["class", "row", "col"],
-            "values": values,
-            "classes": list(self.classes) if self.classes else None,
-            "scales": [str(m.scale) for m in self.maps],
-            "flip": self.flip,
-        }
+        return pixel_geometry(self.image, self.maps, self.classes, self.flip, indices)
 
     def _index(self, target: SupportsIndex | str | None) -> int:
         if target is None:
             return self.index
         return find_class(target, self.classes, len(self.probabilities))
 
-    def _named(self, index: int) -> str:
-        return self.classes[index] if self.classes else f"class {index}"
-
     def _layers(self, index: int) -> tuple[Layer, ...]:
         return tuple(Layer(m.probabilities[index], m.grid, m.grid.size) for m in self.maps)
 
-    def _boxes(self, index: int, threshold: float | None) -> tuple[tuple[int, int, int, int], ...]:
-        found = () if threshold is None else self.regions(threshold, index)
-        return tuple(region.box for region in found)
+    def _boxes(
+        self, index: int, threshold: float | None, known: Sequence[Region] | None
+    ) -> tuple[tuple[int, int, int, int], ...]:
+        if known is None:
+            known = () if threshold is None else self.regions(threshold, index)
+        return tuple(region.box for region in known)
 
     def _repr_png_(self) -> bytes:
         """The overlay, for notebooks."""
