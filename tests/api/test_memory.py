@@ -1,4 +1,4 @@
-"""What a pass takes, counted by hand for small networks, and what a limit lets through."""
+"""What a limit lets through, amounts of memory in words, and what the machine has left."""
 
 import pytest
 import torch
@@ -7,129 +7,10 @@ from torch import nn
 
 import fullconv
 from fullconv.api import memory
-from fullconv.api.memory import Budget, available_bytes, parse_bytes, peak_bytes, written_bytes
+from fullconv.api.memory import Budget, available_bytes, parse_bytes, written_bytes
 from networks import Net
 
 MIB = 2**20
-
-
-def converted(forward, dtype=torch.float64, **members) -> fullconv.FCN:
-    """float64 and 1×1: convolutions that take nothing beside; head: 8×8, 2 channels to 3."""
-    net = Net(lambda m, x: m.fc(forward(m, x).flatten(1)), fc=nn.Linear(128, 3), **members)
-    return fullconv.convert(net.to(dtype).eval(), 8)
-
-
-def head_bytes(cells: int, channels: int = 2, kernel: int = 64) -> int:
-    """Columns of the head's convolution and its scores, float64."""
-    return (channels * kernel + 3) * cells * 8
-
-
-SIZE = (1, 4, 40, 30)
-PIXELS, CELLS = 40 * 30, 33 * 23
-
-
-# --- counted by hand; every case is the image, and what lives beside it ---
-
-
-def test_a_chain_frees_what_it_has_read():
-    """Image (4) and the widest pair of neighbours: 16 and 8 channels. The head takes less."""
-    fcn = converted(
-        lambda m, x: m.c(F.relu(m.b(m.a(x)))),
-        a=nn.Conv2d(4, 16, 1), b=nn.Conv2d(16, 400, 1), c=nn.Conv2d(400, 2, 1),
-    )  # fmt: skip
-    # relu makes a map of its own: 400 twice, and the image
-    assert peak_bytes(fcn, SIZE) == (4 + 400 + 400) * PIXELS * 8
-
-
-def test_work_in_place_counts_once():
-    fcn = converted(
-        lambda m, x: m.c(F.relu(m.b(m.a(x)), inplace=True)),
-        a=nn.Conv2d(4, 16, 1), b=nn.Conv2d(16, 400, 1), c=nn.Conv2d(400, 2, 1),
-    )  # fmt: skip
-    assert peak_bytes(fcn, SIZE) == (4 + 16 + 400) * PIXELS * 8
-
-
-def test_views_count_once():
-    fcn = converted(
-        lambda m, x: m.c(m.a(x)[:, :300].transpose(2, 3).transpose(2, 3)),
-        a=nn.Conv2d(4, 400, 1), c=nn.Conv2d(300, 2, 1),
-    )  # fmt: skip
-    assert peak_bytes(fcn, SIZE) == (4 + 400 + 2) * PIXELS * 8
-
-
-def test_a_branch_is_kept_alive():
-    """The shortcut lives through its branch; the sum is a map of its own."""
-    fcn = converted(
-        lambda m, x: m.d((lambda y: y + m.c(m.b(y)))(m.a(x))),
-        a=nn.Conv2d(4, 100, 1), b=nn.Conv2d(100, 400, 1), c=nn.Conv2d(400, 100, 1),
-        d=nn.Conv2d(100, 2, 1),
-    )  # fmt: skip
-    assert peak_bytes(fcn, SIZE) == (4 + 100 + 400 + 100) * PIXELS * 8
-
-
-def test_the_head_and_its_columns():
-    """Every cell of the head's map has its 2×8×8 numbers as a column."""
-    fcn = converted(lambda m, x: m.a(x), a=nn.Conv2d(4, 2, 1))
-    assert peak_bytes(fcn, SIZE) == (4 + 2) * PIXELS * 8 + head_bytes(CELLS)
-
-
-def test_columns_of_all_images_but_one_where_dilated():
-    plain = converted(lambda m, x: m.a(x), a=nn.Conv2d(4, 2, 5, padding=2))
-    wide = converted(lambda m, x: m.a(x), a=nn.Conv2d(4, 2, 5, padding=4, dilation=2))
-    columns = 4 * 25 * PIXELS * 8
-    maps = 3 * (4 + 2) * PIXELS * 8
-    heads = 3 * head_bytes(CELLS)
-    assert peak_bytes(plain, (3, *SIZE[1:])) == maps + max(3 * columns, heads)
-    assert peak_bytes(wide, (3, *SIZE[1:])) == maps + max(columns, heads)
-
-
-def test_one_dnn_reorders_weights_and_maps_that_are_not_channels_last():
-    fcn = converted(
-        lambda m, x: m.c(m.b(x)), torch.float32, b=nn.Conv2d(4, 400, 1), c=nn.Conv2d(400, 2, 1)
-    )
-    maps = (4 + 400 + 2) * PIXELS * 4
-    weights = 2 * 400 * 4
-    assert peak_bytes(fcn, SIZE) == maps + 400 * PIXELS * 4 + weights
-    # The caller's float32 image stays beside the one that lies channels last.
-    assert peak_bytes(fcn.optimize(), SIZE) == maps + 4 * PIXELS * 4 + weights
-
-
-def test_half_precision_takes_half():
-    fcn = converted(
-        lambda m, x: m.c(m.b(x)), torch.float32, b=nn.Conv2d(4, 400, 1), c=nn.Conv2d(400, 2, 1)
-    )
-    expected = 4 * PIXELS * 4 + (4 + 400 + 2) * PIXELS * 2 + 2 * 400 * 2
-    assert peak_bytes(fcn.optimize(torch.bfloat16), SIZE) == expected
-
-
-@pytest.mark.parametrize("dims", [1, 3])
-def test_other_numbers_of_axes(dims):
-    conv = getattr(nn, f"Conv{dims}d")
-    net = Net(
-        lambda m, x: m.fc(m.b(m.a(x)).flatten(1)), a=conv(3, 40, 1), b=conv(40, 1, 1),
-        fc=nn.Linear(4**dims, 2),
-    )  # fmt: skip
-    fcn = fullconv.convert(net.double().eval(), 4)
-    assert peak_bytes(fcn, (2, 3, *(9,) * dims)) == 2 * (3 + 40 + 1) * 9**dims * 8
-
-
-def test_weights_do_not_count_though_they_are_seen_in_another_shape():
-    """A layer used twice, with different edits, is a view of its weights at each use."""
-    fc = nn.Linear(4 * 64, 4 * 64)
-    net = Net(lambda m, x: m.fc(m.fc(x.flatten(1))), fc=fc)
-    fcn = fullconv.convert(net.double().eval(), 8, example=torch.zeros(1, 4, 8, 8).double())
-    weights = fc.weight.numel() * 8
-    assert weights > 500_000 > peak_bytes(fcn, (1, 4, 8, 8))
-
-
-def test_counting_leaves_the_network_alone():
-    fcn = converted(lambda m, x: m.a(x), a=nn.Conv2d(4, 2, 1)).train()
-    before = {name: tensor.clone() for name, tensor in fcn.state_dict().items()}
-    peak_bytes(fcn, SIZE)
-    assert fcn.training
-    assert all(torch.equal(before[name], tensor) for name, tensor in fcn.state_dict().items())
-    with pytest.raises(fullconv.InputError, match="smaller than the 8×8 window"):
-        peak_bytes(fcn, (1, 4, 7, 9))
 
 
 # --- a budget ---
@@ -157,7 +38,7 @@ def test_what_does_not_fit_is_refused_with_what_would():
         f"big.png: a pass over 3000×4000 px needs {needed / 2**30:.1f} GiB of memory, and "
         "600.0 MiB is allowed.\n"
         f"At most {largest[0]}×{largest[1]} px of this shape fit. Scale the image down, cut it, or "
-        "raise --max-memory."
+        "raise the limit (max_memory, --max-memory)."
     )
 
 
@@ -188,7 +69,32 @@ def test_not_even_one_window():
     assert str(caught.value) == (
         f"a pass over 2 images of 100×80 px needs {needed / MIB:.1f} MiB of memory, and 32.0 MiB "
         "is allowed.\n"
-        "Not even one window, 16×16 px, fits. Raise --max-memory."
+        "Not even one window, 16×16 px, fits. Raise the limit (max_memory, --max-memory)."
+    )
+
+
+def test_without_a_limit_the_refusal_speaks_of_what_is_free(monkeypatch):
+    """To allow more than there is would invite the system to kill the process."""
+    monkeypatch.setattr(memory, "available_bytes", lambda: 400 * MIB)
+    fcn = wide()
+    budget = Budget(fcn)
+    needed, largest = budget.needed((3000, 4000)), budget.largest((3000, 4000))
+    assert largest is not None
+    with pytest.raises(fullconv.InputError) as caught:
+        budget.images((3000, 4000), 5, where="big.png")
+    assert str(caught.value) == (
+        f"big.png: a pass over 3000×4000 px needs {needed / 2**30:.1f} GiB of memory, and "
+        "360.0 MiB is free.\n"
+        f"At most {largest[0]}×{largest[1]} px of this shape fit. Scale the image down, cut it, or "
+        "free some memory."
+    )
+    budget = Budget(fcn, beside=350 * MIB)
+    needed = budget.needed((100, 80))
+    with pytest.raises(fullconv.InputError) as caught:
+        budget.admit((100, 80))
+    assert str(caught.value) == (
+        f"a pass over 100×80 px needs {needed / MIB:.1f} MiB of memory, and 10.0 MiB is free.\n"
+        "Not even one window, 16×16 px, fits. Free some memory."
     )
 
 
@@ -202,18 +108,116 @@ def test_how_many_images_fit():
         budget.images((4000, 4000), 5)
 
 
-def test_far_below_the_limit_four_runs_do_for_all_sizes(monkeypatch):
-    runs = []
-    course = memory._course
-    monkeypatch.setattr(
-        memory, "_course", lambda fcn, shape: runs.append(shape) or course(fcn, shape)
-    )
-    budget = Budget(wide(), 10 * 2**30)
-    rough = {side: budget.needed((side, side)) for side in (100, 333, 1000, 2000)}
-    assert len(runs) == 4
-    near = Budget(wide(), 1)  # nothing is far below this
-    for side, found in rough.items():
-        assert near.needed((side, side)) <= found <= 1.1 * near.needed((side, side))
+@pytest.fixture
+def passes(monkeypatch):
+    """The shapes of the passes counted, for the prediction and for a size itself."""
+    made: dict[str, list[tuple[int, ...]]] = {"course": [], "peak_bytes": []}
+    for name, shapes in made.items():
+        real = getattr(memory, name)
+        monkeypatch.setattr(
+            memory,
+            name,
+            lambda fcn, shape, real=real, shapes=shapes: shapes.append(shape) or real(fcn, shape),
+        )
+    return made
+
+
+def test_far_below_the_limit_a_few_passes_do_for_all_sizes(passes):
+    fcn, sides = wide(), (16, 17, 100, 333, 1000, 2000)
+    budget = Budget(fcn, 10 * 2**30)
+    rough = {(side, n): budget.needed((side, side), n) for side in sides for n in (1, 2, 5)}
+    again = Budget(fcn, 10 * 2**30)  # as long as the network lives
+    assert again.needed((100, 100)) == rough[100, 1]
+    assert [shape[0] for shape in passes["course"]] == [1] * 4 + [2] * 4
+    assert not passes["peak_bytes"]
+    near = Budget(fcn, 1)  # nothing is far below this
+    for (side, n), found in rough.items():
+        exact = near.needed((side, side), n)
+        assert exact <= found <= (1.1 if side >= 100 else 1.2) * exact
+
+
+def test_another_form_of_the_network_is_predicted_anew():
+    fcn = wide()
+    single = Budget(fcn, 2**50).needed((500, 400))
+    assert Budget(fcn.double(), 2**50).needed((500, 400)) > 1.5 * single
+
+
+@pytest.mark.parametrize("size", [(500, 4000), (4000, 500), (16, 3000)])
+def test_narrow_images_and_uneven_windows(size):
+    net = Net(
+        lambda m, x: m.fc(F.relu(m.a(x)).flatten(1)), a=nn.Conv2d(3, 8, (1, 7), stride=(2, 1)),
+        fc=nn.Linear(8 * 8 * 26, 40),
+    )  # fmt: skip
+    fcn = fullconv.convert(net.eval(), (16, 32))
+    for images in (1, 4):
+        exact = Budget(fcn, 1).needed(size, images)
+        assert exact <= Budget(fcn, 2**50).needed(size, images) <= 1.1 * exact
+
+
+def test_columns_of_one_image_do_not_grow_with_their_number():
+    """A dilated convolution in float64 takes its columns image by image."""
+    net = Net(
+        lambda m, x: m.fc(m.b(F.max_pool2d(m.a(x), 2)).flatten(1)), a=nn.Conv2d(3, 8, 3, padding=1),
+        b=nn.Conv2d(8, 8, 5, padding=2), fc=nn.Linear(8 * 8 * 8, 4),
+    )  # fmt: skip
+    fcn = fullconv.convert(net.double().eval(), 16, stride=1)
+    for side in (16, 61, 400):
+        for images in (1, 2, 7):
+            exact = Budget(fcn, 1).needed((side, side), images)
+            assert exact <= Budget(fcn, 2**50).needed((side, side), images) <= 1.2 * exact
+
+
+def heavy() -> fullconv.FCN:
+    """A head of 8×8 taps whose weights, 16 MiB, weigh more than its maps: stride 4, window 32."""
+    net = Net(
+        lambda m, x: m.out(F.relu(m.fc(F.max_pool2d(F.relu(m.a(x)), 4).flatten(1)))),
+        a=nn.Conv2d(3, 64, 3, padding=1), fc=nn.Linear(64 * 64, 1024), out=nn.Linear(1024, 2),
+    )  # fmt: skip
+    return fullconv.convert(net.eval(), 32).optimize()
+
+
+CELLS = (1, 2, 3, 8, 15, 16, 17)
+IMAGES = (1, 2, 4, 8, 63, 64, 65, 256, 257)
+WEIGHTS = 64 * 64 * 1024 * 4
+
+
+def test_bounds_hold_on_both_sides_of_the_switch_from_products_to_convolutions(passes):
+    fcn = heavy()
+    far, near = Budget(fcn, 2**50), Budget(fcn, 1)
+    for cells in CELLS:
+        for images in IMAGES:
+            for size in ((28 + 4 * cells,) * 2, (31 + 4 * cells, 28 + 4 * cells)):
+                exact = near.needed(size, images)
+                assert exact <= far.needed(size, images)
+    # To be far below the limit no pass of the size itself is counted.
+    assert len(passes["peak_bytes"]) == 2 * len(CELLS) * len(IMAGES)
+
+
+def test_what_a_batch_of_windows_takes_for_reordered_weights_is_seen_near_the_limit():
+    """One window is a product, a batch of them a convolution whose weights are reordered."""
+    fcn = heavy()
+    one, eight = (Budget(fcn, 1).needed((32, 32), images) for images in (1, 8))
+    assert eight > one + WEIGHTS
+    budget = Budget(fcn, eight - 1)
+    budget.admit((32, 32))
+    with pytest.raises(fullconv.InputError, match="a pass over 8 images of 32×32 px needs"):
+        budget.admit((32, 32), 8)
+    Budget(fcn, eight).admit((32, 32), 8)
+
+
+@pytest.mark.parametrize("predicted", [True, False])
+def test_the_largest_size_is_found_in_a_few_passes(monkeypatch, passes, predicted):
+    fcn = wide(stride=1)
+    if not predicted:
+        monkeypatch.setattr(memory, "_predicted", lambda *_: None)
+    budget = Budget(fcn, 2000 * MIB)
+    largest = budget.largest((3000, 4000))
+    assert largest is not None
+    assert 100 < largest[1] < 3900
+    assert budget.needed(largest) <= budget.limit
+    following = (3000 * (largest[1] + 1) // 4000, largest[1] + 1)
+    assert budget.needed(following) > budget.limit
+    assert len(passes["peak_bytes"]) <= (15 if predicted else 25)
 
 
 def test_the_prediction_follows_whatever_op_needs_most():
@@ -240,6 +244,29 @@ def test_without_a_limit_nine_tenths_of_what_is_left(monkeypatch):
     assert Budget(wide()).limit == 900
     with pytest.raises(fullconv.UsageError, match="limit=0 must be a positive number of bytes"):
         Budget(wide(), 0)
+
+
+def test_what_the_caller_holds_beside_is_taken_off_what_is_left(monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1000)
+    assert Budget(wide(), beside=300).limit == 600
+    assert Budget(wide(), beside=901).limit == 0
+    assert Budget(wide(), 500, beside=300).limit == 500  # a given one is for the pass alone
+
+
+def test_on_a_gpu_what_the_allocator_holds_ready_is_free_too(monkeypatch):
+    class OnGPU(torch.nn.Module):
+        def parameters(self):
+            return iter([Weight()])
+
+    class Weight:
+        device = torch.device("cuda", 1)
+
+    counts = {"mem_get_info": (1000, 9000), "memory_reserved": 500, "memory_allocated": 200}
+    for name, count in counts.items():
+        monkeypatch.setattr(
+            torch.cuda, name, lambda device, count=count: count if device.index == 1 else None
+        )
+    assert Budget(OnGPU()).limit == 1170
 
 
 # --- amounts in words ---

@@ -1,24 +1,19 @@
-"""How much memory a pass takes, counted before it is made, and what a limit lets through."""
+"""How much memory a pass takes, told before it is made, and what a limit lets through."""
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
-from itertools import combinations
-from math import prod
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from fullconv.api.counting import course, peak_bytes
 from fullconv.api.machine import available_bytes, parse_bytes, written_bytes
 from fullconv.errors import InputError, UsageError
 from fullconv.geometry import times
-from fullconv.hosts.torch_fx.fcn import FCN, tensors_of
+from fullconv.hosts.torch_fx.fcn import FCN
 from fullconv.hosts.torch_fx.optimized.network import OptimizedFCN
-from fullconv.hosts.torch_fx.tracing import in_eval
+from fullconv.hosts.torch_fx.runtime.product import SMALL, ProductConv
 
 __all__ = ["Budget", "available_bytes", "parse_bytes", "peak_bytes", "written_bytes"]
 
@@ -29,135 +24,41 @@ RETAINED = {True: 64 * MIB, False: 160 * MIB}
 """At most this much of what was freed stays with the allocator, in maps channels last or not: it
 keeps blocks under 32 MiB. Measured by `benchmarks/memory.py`."""
 
-_CONVOLUTION = torch.ops.aten.convolution.default
-
-
-def peak_bytes(fcn: FCN, shape: Sequence[int]) -> int:
-    """The most bytes alive at once while `fcn` runs on an image `(N, C, *space)`.
-
-    Image and scores count, weights do not: they are there already. Counted op by op on fake
-    tensors, without running anything, with what convolutions on the CPU take beside. What the
-    allocator keeps is not in it; `Budget.needed` adds that. `torch.compile` takes less.
-
-    The image is float32 for an optimized FCN, else in the dtype of the network.
-
-    Raises InputError for a shape the network does not take.
-    """
-    return max(_course(fcn, tuple(shape)))
-
-
-def _course(fcn: FCN, shape: tuple[int, ...]) -> list[int]:
-    """Bytes alive during each op of a pass."""
-    first = next(fcn.parameters(), torch.empty(0))
-    fast = isinstance(fcn, OptimizedFCN)
-    dtype = torch.float32 if fast else first.dtype
-    fake = FakeTensorMode(allow_non_fake_inputs=True)
-    with in_eval(fcn), torch.no_grad(), fake, _Alive() as alive:
-        image = torch.empty(shape, dtype=dtype, device=first.device)
-        given = fcn.prepared(image) if isinstance(fcn, OptimizedFCN) else image
-        type(fcn).forward(fcn, given)  # the one that is not compiled
-    course: list[int] = alive.course
-    return course
-
-
-class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Follows every storage from the op that makes it until nobody holds it any more."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.course: list[int] = []
-        self._bytes = 0
-        self._known: set[int] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an op and count what it makes; views, and work in place, make nothing."""
-        out = func(*args, **(kwargs or {}))
-        of_weights = any(isinstance(a, Tensor) and not isinstance(a, FakeTensor) for a in args)
-        for tensor, result in zip(tensors_of(out), func._schema.returns, strict=False):
-            is_view = of_weights and result.alias_info is not None
-            self._hold(tensor.untyped_storage(), 0 if is_view else None)
-        beside = _beside(out, *args) if func is _CONVOLUTION else 0
-        self.course.append(self._bytes + beside)
-        return out
-
-    def _hold(self, storage: torch.UntypedStorage, size: int | None) -> None:
-        key, size = storage._cdata, storage.nbytes() if size is None else size
-        if key not in self._known:
-            self._known.add(key)
-            self._bytes += size
-            weakref.finalize(storage, self._drop, key, size)
-
-    def _drop(self, key: int, size: int) -> None:
-        self._known.discard(key)
-        self._bytes -= size
-
-
-def _beside(
-    out: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    transposed: bool,
-    output_padding: Sequence[int],
-    groups: int,
-) -> int:
-    """What a convolution on the CPU takes beside its input, its weights and its output.
-
-    oneDNN puts the weights into an order of its own, and a map that is not channels last too.
-    float64 goes without oneDNN, as a matrix product over columns: every cell's input.
-    """
-    if x.device.type != "cpu":
-        return 0
-    if x.dtype != torch.float64 and torch._C._has_mkldnn:
-        reordered = 0 if _channels_last(x) else max(_size(x), _size(out))
-        return _size(weight) + reordered
-    kernel = weight.shape[2:]
-    joined = _size(out) if groups > 1 else 0  # the groups' results, before they become one map
-    if all(k == s == 1 and p == 0 for k, s, p in zip(kernel, stride, padding, strict=True)):
-        return joined
-    images = 1 if any(d > 1 for d in dilation) else len(x)
-    cells = images * prod(out.shape[2:])
-    return joined + prod(kernel) * weight.shape[1] * cells * x.element_size()
-
-
-def _channels_last(x: Tensor) -> bool:
-    layouts = {4: torch.channels_last, 5: torch.channels_last_3d}
-    return x.ndim in layouts and x.is_contiguous(memory_format=layouts[x.ndim])
-
-
-def _size(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()
-
 
 class Budget:
     """What fits into `limit` bytes of memory beside the weights of `fcn`.
 
     Without a limit, nine tenths of what the machine, or the GPU that holds the network, has left at
-    that moment.
+    that moment, less the `beside` bytes that the caller will hold while passes run.
+
+    The bounds are those of a CPU. What the libraries of a GPU take as workspace is not in them.
+
+    Raises UsageError for a limit that is not positive.
     """
 
-    def __init__(self, fcn: FCN, limit: int | None = None) -> None:
+    def __init__(self, fcn: FCN, limit: int | None = None, beside: int = 0) -> None:
         if limit is not None and limit < 1:
             raise UsageError(f"limit={limit} must be a positive number of bytes.")
         self._fcn = fcn
-        self.limit = int(0.9 * _free(fcn)) if limit is None else limit
+        self._given = limit is not None
+        self.limit = max(0, int(0.9 * _free(fcn)) - beside) if limit is None else limit
         self._exact: dict[tuple[int, ...], int] = {}
 
     def needed(self, size: tuple[int, ...], images: int = 1) -> int:
         """Bytes that a pass over `images` images of `size` px takes.
 
-        An upper bound, and mostly within 1.5 times what is taken. Raises InputError if the image is
-        below the window.
+        An upper bound; near the limit and above, mostly within 1.5 times what is taken. Raises
+        InputError if the image is below the window.
         """
         size = tuple(size)
-        self._fcn.grid(size)
-        if max(size) <= 4 * min(size):  # in a narrow one the map's rims weigh more
-            rough = self._predicted(size, images)
-            if rough < 0.8 * self.limit:
-                return rough
+        cells = images * len(self._fcn.grid(size))
+        rough = _predicted(self._fcn, size, images)
+        if rough is not None:
+            # The prediction is that of convolutions. A map has as many cells as windows, or more.
+            patches = _patches(self._fcn) if cells <= SMALL else 0
+            bound = self._with_allocator(int(1.05 * rough) + patches)
+            if bound < 0.8 * self.limit:
+                return bound
         return self._counted(size, images)
 
     def admit(self, size: tuple[int, ...], images: int = 1, where: str = "") -> None:
@@ -169,24 +70,26 @@ class Budget:
         if needed <= self.limit:
             return
         many = "" if images == 1 else f"{images} images of "
+        left = "allowed" if self._given else "free"
+        more = "raise the limit (max_memory, --max-memory)" if self._given else "free some memory"
         largest = self.largest(size, images)
         if largest is None:
             fits = f"Not even one window, {times(self._fcn.window)} px, fits."
-            hint = "Raise --max-memory."
+            hint = f"{more[0].upper()}{more[1:]}."
         else:
             fits = f"At most {times(largest)} px of this shape fit."
-            hint = "Scale the image down, cut it, or raise --max-memory."
+            hint = f"Scale the image down, cut it, or {more}."
         raise InputError(
             f"a pass over {many}{times(size)} px needs {written_bytes(needed)} of memory, and "
-            f"{written_bytes(self.limit)} is allowed.",
+            f"{written_bytes(self.limit)} is {left}.",
             where=where,
             why=fits,
             hint=hint,
         )
 
-    def images(self, size: tuple[int, ...], most: int) -> int:
+    def images(self, size: tuple[int, ...], most: int, where: str = "") -> int:
         """How many images of `size` px, 1 to `most`, fit in one pass. Raises as `admit` does."""
-        self.admit(size)
+        self.admit(size, where=where)
         low, high = 1, max(1, most)  # low fits
         while low < high:
             middle = (low + high + 1) // 2
@@ -200,23 +103,38 @@ class Budget:
         """
         window, long = self._fcn.window, size.index(max(size))
         step = self._fcn.stride[long]
+        last = -(-(size[long] - window[long]) // step)
 
         def shrunk(steps: int) -> tuple[int, ...]:
             length = max(window[long], size[long] - steps * step)
             sides = (max(w, n * length // size[long]) for n, w in zip(size, window, strict=True))
             return tuple(sides)
 
-        low, high = 0, -(-(size[long] - window[long]) // step)
-        last = high
-        while low < high:  # the first that fits, roughly
+        def fits(steps: int) -> bool:
+            return self._fits(shrunk(steps), images)
+
+        low, high = -1, last
+        while high - low > 1:  # between: what is predicted to fit first
             middle = (low + high) // 2
-            fits = self._predicted(shrunk(middle), images) <= self.limit
-            low, high = (low, middle) if fits else (middle + 1, high)
-        while low > 0 and self._fits(shrunk(low - 1), images):
-            low -= 1
-        while low < last and not self._fits(shrunk(low), images):
-            low += 1
-        return shrunk(low) if self._fits(shrunk(low), images) else None
+            rough = _predicted(self._fcn, shrunk(middle), images)
+            right = rough is not None and self._with_allocator(rough) <= self.limit
+            low, high = (low, middle) if right else (middle, high)
+        # From there in ever longer steps to where it changes.
+        at, reach = high, 1
+        if fits(at):
+            while at > 0 and fits(max(0, at - reach)):
+                at, reach = max(0, at - reach), 2 * reach
+            low, high = max(0, at - reach) if at else -1, at
+        else:
+            while at < last and not fits(min(last, at + reach)):
+                at, reach = min(last, at + reach), 2 * reach
+            if at == last:
+                return None
+            low, high = at, min(last, at + reach)
+        while high - low > 1:  # low does not fit, high does
+            middle = (low + high) // 2
+            low, high = (low, middle) if fits(middle) else (middle, high)
+        return shrunk(high)
 
     def _fits(self, size: tuple[int, ...], images: int) -> bool:
         return self.needed(size, images) <= self.limit
@@ -228,54 +146,85 @@ class Budget:
             self._exact[key] = self._with_allocator(peak_bytes(self._fcn, shape))
         return self._exact[key]
 
-    def _predicted(self, size: tuple[int, ...], images: int) -> int:
-        """What a pass takes, by the terms of the network."""
-        fixed, terms = _terms(self._fcn)
-        products = torch.tensor(_products(size, self._fcn.window), dtype=torch.float64)
-        most = float((fixed + images * (products @ terms)).max())
-        return self._with_allocator(int(1.05 * most))
-
     def _with_allocator(self, peak: int) -> int:
         return BASE + peak + min(peak, RETAINED[isinstance(self._fcn, OptimizedFCN)])
 
 
-def _terms(fcn: FCN) -> tuple[Tensor, Tensor]:
-    """From what a few sizes need: at every op, bytes per px, per px of the rim, and constant.
+def _predicted(fcn: FCN, size: tuple[int, ...], images: int) -> int | None:
+    """The most bytes alive in a pass, from what passes over a few other sizes hold.
 
-    Each op has its own terms, since which one needs most changes with the size. They are kept as
-    long as the network lives in the same form.
+    That of whole strides, at least as large as `size`, so that no map is smaller than thought.
+    Where a layer may be a convolution or a product, it is a convolution. None where the ops differ
+    from size to size.
+    """
+    one = _along(fcn, size, 1)
+    two = _along(fcn, size, 2) if images > 1 else one
+    if one is None or two is None or len(one) != len(two):
+        return None
+    return int((one + (images - 1) * (two - one)).max())
+
+
+def _along(fcn: FCN, size: tuple[int, ...], images: int) -> Tensor | None:
+    """Bytes alive during each op, `(ops,)`: linear in every side, at every op by itself."""
+    found = _courses(fcn, images)
+    if found is None:
+        return None
+    for length, window, stride, small in zip(size, *_samples(fcn), strict=True):
+        strides = -(-(length - window) // stride)
+        share = (strides - small) / (FACTOR * small - small)
+        found = torch.lerp(found[0], found[1], share)
+    return found
+
+
+FACTOR = 4
+"""How many times larger the longer of the two sides sampled is, in strides."""
+
+
+def _samples(fcn: FCN) -> tuple[tuple[int, ...], tuple[int, ...], list[int]]:
+    """Window and native stride, px per axis, and the strides beyond the window to sample at.
+
+    At least 16 windows long and more than 256 cells, so that all sizes take the same way through
+    what treats small maps differently. In native strides, so that maps grow by whole cells.
+    """
+    window, stride = fcn.window, fcn.plan.native_stride
+    strides = [max(32, -(-15 * w // s)) for w, s in zip(window, stride, strict=True)]
+    return window, stride, strides
+
+
+def _courses(fcn: FCN, images: int) -> Tensor | None:
+    """`course` where each side is the smaller or the larger sampled, `(2, …, 2, ops)`.
+
+    Kept as long as the network lives in the same form. None where the ops differ.
     """
     first = next(fcn.parameters(), torch.empty(0))
-    form = (first.dtype, first.device, first.stride())
-    if fcn not in _KNOWN or _KNOWN[fcn][0] != form:
-        window, channels = fcn.window, fcn.plan.channels
-        # Large ones, so that all take the same way through ops that treat small maps differently.
-        factors = [16 * 4**power for power in range(len(window) + 1)]
-        sizes = [tuple(side * factor for side in window) for factor in factors]
-        shapes = [(1, channels, *size) for size in sizes]
-        courses = [_course(fcn, shape) for shape in (*shapes, (2, *shapes[0][1:]))]
-        if len({len(course) for course in courses}) > 1:
-            courses = [[max(course)] for course in courses]
-        *taken, two = torch.tensor(courses, dtype=torch.float64)  # (ops,) each
-        fixed = 2 * taken[0] - two  # whatever the number of images: weights
-        bases = torch.tensor([_products(size, window) for size in sizes], dtype=torch.float64)
-        terms = torch.linalg.solve(bases, torch.stack(taken) - fixed)  # (terms, ops)
-        _KNOWN[fcn] = form, (fixed, terms)
-    return _KNOWN[fcn][1]
+    key = (images, first.dtype, first.device, first.stride())
+    known = _KNOWN.setdefault(fcn, {})
+    if key not in known:
+        sizes: list[tuple[int, ...]] = [()]
+        for window, stride, small in zip(*_samples(fcn), strict=True):
+            sides = [window + stride * strides for strides in (small, FACTOR * small)]
+            sizes = [(*size, side) for size in sizes for side in sides]
+        found = [course(fcn, (images, fcn.plan.channels, *size)) for size in sizes]
+        alike = len({len(one) for one in found}) == 1
+        shape = (*(2 for _ in fcn.window), -1)
+        known[key] = torch.tensor(found, dtype=torch.float64).reshape(shape) if alike else None
+    return known[key]
 
 
-_KNOWN: weakref.WeakKeyDictionary[FCN, tuple[object, tuple[Tensor, Tensor]]] = (
-    weakref.WeakKeyDictionary()
-)
+_KNOWN: weakref.WeakKeyDictionary[FCN, dict[object, Tensor | None]] = weakref.WeakKeyDictionary()
 
 
-def _products(size: Sequence[int], window: Sequence[int]) -> list[float]:
-    """For every number of axes, from none to all, the products of so many sides, summed."""
-    sides = [side / length for side, length in zip(size, window, strict=True)]
-    return [float(sum(map(prod, combinations(sides, n)))) for n in range(len(sides) + 1)]
+def _patches(fcn: FCN) -> int:
+    """The most bytes that a matrix product takes and a convolution in its place does not."""
+    weights = [m.weight for m in fcn.modules() if isinstance(m, ProductConv)]
+    return max((SMALL * w[0].numel() * w.element_size() for w in weights), default=0)
 
 
 def _free(fcn: FCN) -> int:
     """Bytes left where the network is."""
     device = next(fcn.parameters(), torch.empty(0)).device
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_bytes()
+    if device.type != "cuda":
+        return available_bytes()
+    # What PyTorch holds ready for tensors to come is used to the driver, and free to us.
+    ready = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + ready
