@@ -46,6 +46,26 @@ def test_work_in_place_counts_once():
     assert peak_bytes(fcn, SIZE) == (4 + 16 + 400) * PIXELS * 8
 
 
+def test_a_batch_norm_makes_a_map_of_its_own():
+    fcn = converted(
+        lambda m, x: m.c(m.n(m.b(x))),
+        b=nn.Conv2d(4, 400, 1), n=nn.BatchNorm2d(400), c=nn.Conv2d(400, 2, 1),
+    )  # fmt: skip
+    assert peak_bytes(fcn, SIZE) == (4 + 400 + 400) * PIXELS * 8
+
+
+def test_a_batch_norm_keeps_the_layout():
+    """A map that lies channels last is not reordered by the convolution after it."""
+    fcn = converted(
+        lambda m, x: m.d(m.c(m.n(m.b(x)))), torch.float32,
+        b=nn.Conv2d(4, 100, 1), n=nn.BatchNorm2d(100), c=nn.Conv2d(100, 400, 1),
+        d=nn.Conv2d(400, 2, 1),
+    )  # fmt: skip
+    maps, weights = (4 + 100 + 400) * PIXELS * 4, 100 * 400 * 4
+    assert peak_bytes(fcn, SIZE) == maps + 400 * PIXELS * 4 + weights
+    assert peak_bytes(fcn.to(memory_format=torch.channels_last), SIZE) == maps + weights
+
+
 def test_views_count_once():
     fcn = converted(
         lambda m, x: m.c(m.a(x)[:, :300].transpose(2, 3).transpose(2, 3)),

@@ -136,6 +136,13 @@ def test_far_below_the_limit_a_few_passes_do_for_all_sizes(passes):
         assert exact <= found <= (1.1 if side >= 100 else 1.2) * exact
 
 
+def test_where_the_ops_differ_from_size_to_size_every_pass_is_counted(monkeypatch):
+    fcn = wide()
+    monkeypatch.setattr(memory, "course", lambda fcn, shape: [1] * (shape[2] % 7 + shape[3] % 11))
+    needed = Budget(fcn, 2**50).needed((500, 400), 3)
+    assert needed == Budget(wide(), 1).needed((500, 400), 3) > 100 * MIB
+
+
 def test_another_form_of_the_network_is_predicted_anew():
     fcn = wide()
     single = Budget(fcn, 2**50).needed((500, 400))
@@ -167,11 +174,12 @@ def test_columns_of_one_image_do_not_grow_with_their_number():
             assert exact <= Budget(fcn, 2**50).needed((side, side), images) <= 1.2 * exact
 
 
-def heavy() -> fullconv.FCN:
-    """A head of 8×8 taps whose weights, 16 MiB, weigh more than its maps: stride 4, window 32."""
+def heavy(features: int = 1024) -> fullconv.FCN:
+    """A head of 8×8 taps that needs most: stride 4, window 32; weights of `features` × 16 KiB."""
     net = Net(
-        lambda m, x: m.out(F.relu(m.fc(F.max_pool2d(F.relu(m.a(x)), 4).flatten(1)))),
-        a=nn.Conv2d(3, 64, 3, padding=1), fc=nn.Linear(64 * 64, 1024), out=nn.Linear(1024, 2),
+        lambda m, x: m.out(F.relu(m.fc(F.relu(m.a(F.max_pool2d(x, 4))).flatten(1)))),
+        a=nn.Conv2d(3, 64, 3, padding=1), fc=nn.Linear(64 * 64, features),
+        out=nn.Linear(features, 2),
     )  # fmt: skip
     return fullconv.convert(net.eval(), 32).optimize()
 
@@ -181,8 +189,10 @@ IMAGES = (1, 2, 4, 8, 63, 64, 65, 256, 257)
 WEIGHTS = 64 * 64 * 1024 * 4
 
 
-def test_bounds_hold_on_both_sides_of_the_switch_from_products_to_convolutions(passes):
-    fcn = heavy()
+@pytest.mark.parametrize("features", [8, 1024])  # patches, or the weights, weigh most
+def test_bounds_hold_on_both_sides_of_the_switch(passes, features):
+    """From products to convolutions, by the cells of all images."""
+    fcn = heavy(features)
     far, near = Budget(fcn, 2**50), Budget(fcn, 1)
     for cells in CELLS:
         for images in IMAGES:
