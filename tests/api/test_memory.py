@@ -138,9 +138,9 @@ def test_far_below_the_limit_a_few_passes_do_for_all_sizes(passes):
 
 def test_where_the_ops_differ_from_size_to_size_every_pass_is_counted(monkeypatch):
     fcn = wide()
-    exact = Budget(fcn, 1).needed((500, 400), 3)
     monkeypatch.setattr(memory, "course", lambda fcn, shape: [1] * (shape[2] % 7 + shape[3] % 11))
-    assert Budget(fcn, 2**50).needed((500, 400), 3) == exact
+    needed = Budget(fcn, 2**50).needed((500, 400), 3)
+    assert needed == Budget(wide(), 1).needed((500, 400), 3) > 100 * MIB
 
 
 def test_another_form_of_the_network_is_predicted_anew():
