@@ -4,6 +4,8 @@
     ├── UsageError               2   the call itself is wrong: an option, a name, a value
     │   └── MissingExtraError    2   an optional dependency is not installed
     ├── InputError               3   the data is bad: an image, a weights file
+    │   ├── WeightsError         3   weights with which no image can be scored
+    │   └── NothingEvaluated     3   none of the images of a data set can be scored
     └── RefusedError             4   the model cannot be converted, or is unsafe to load
 
 A message has up to four parts: *where* (node and module path), *what* was found, *why* it cannot

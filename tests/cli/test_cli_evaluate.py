@@ -143,7 +143,7 @@ def test_no_image_at_all(fullconv, photos):
     ("words", "code", "message"),
     [
         ([], 2, "Missing option '--data'.\nTry fullconv evaluate --help."),
-        (["--data", "phots"], 3, "phots: there is no such folder or file.\nCheck --data."),
+        (["--data", "phots"], 3, "phots: there is no such folder or file.\nCheck the path."),
         (["--data", "photos", "--scales", "big"], 2, "Invalid value for '--scales': 'big' is"),
         (
             ["--data", "photos", "--evaluations", "crops"],

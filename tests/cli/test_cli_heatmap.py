@@ -120,7 +120,7 @@ def test_a_name_where_names_are_not_known(fullconv, here):
     assert run.code == 2
     assert run.error == (
         "class 'dog': the names of the classes are not known.\n"
-        "Give a number from 0 to 3, or the names (--classes FILE)."
+        "Give a number from 0 to 3, or the names (fcn.about.classes, --classes FILE)."
     )
 
 

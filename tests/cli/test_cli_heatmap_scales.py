@@ -266,3 +266,15 @@ def test_neither_regions_nor_a_map_need_no_pixels(fullconv, here, monkeypatch):
     monkeypatch.setattr(package.Heatmap, "pixels", lambda *_: 1 / 0)
     assert fullconv(*NET, "--flip", "--top", "2").code == 0
     assert fullconv(*NET, "--map", "m.npy").code == 0
+
+
+def test_a_map_that_does_not_fit_is_refused(fullconv, here, monkeypatch):
+    from fullconv.cli.commands import heatmap_answer
+
+    monkeypatch.setattr(heatmap_answer, "available_bytes", lambda: 10_000)
+    run = fullconv(*NET, "--flip", "--top", "2", "--map", "out.npy")
+    assert run.code == 3
+    assert run.error.startswith(
+        "--map: the fused map of 2 classes takes 17.8 KiB of memory, and 9.8 KiB is free.\n"
+    )
+    assert not (here / "out.npy").exists()

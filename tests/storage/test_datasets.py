@@ -258,7 +258,7 @@ def test_other_names_and_splits(tmp_path):
     path = arrays(tmp_path / "d.npz", x_train=RGB, y_train=np.array([0, 1]), z=RGB)
     assert refused(path) == (
         f"{path}: holds no images with labels of the split 'test'; it holds x_train, y_train, z.\n"
-        "They are x_test and y_test or images and labels or x and y. Pass --split train."
+        "They are x_test and y_test or images and labels or x and y. Name the split train."
     )
 
 

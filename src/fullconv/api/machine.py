@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
 
 from fullconv.errors import UsageError
@@ -65,7 +66,10 @@ def available_bytes(
             found += _left(groups / "memory", path, *names)
     if found:
         return max(0, min(found))
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    ask = getattr(os, "sysconf", None)
+    if ask is None:  # Windows does not say; nothing is refused there without a limit
+        return sys.maxsize
+    return int(ask("SC_PHYS_PAGES")) * int(ask("SC_PAGE_SIZE"))
 
 
 def _lines(path: Path) -> list[str]:

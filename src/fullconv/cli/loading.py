@@ -53,7 +53,7 @@ def load_and_convert(asked: Asked) -> tuple[Classifier, FCN]:
 def load_fcn(asked: Asked) -> FCN:
     """The FCN of a MODEL word, which may be a network that "fullconv convert" has written."""
     model = asked.model
-    if not model.endswith(SAVED):
+    if not _saved(model):
         return load_and_convert(asked)[1]
     given = asdict(asked)
     unused = [f"--{name}" for name in given if name != "model" and given[name] is not None]
@@ -82,12 +82,23 @@ def describe(fcn: FCN, classes: str | None, mean: Numbers, std: Numbers) -> None
     fcn.about = about
 
 
-def model_file(asked: Asked) -> Path:
-    """The file that MODEL names, if it names one."""
+def files_read(asked: Asked, classes: str | None) -> dict[str, Path | None]:
+    """The files that a command reads beside images, by what they are; none may be written over."""
     from fullconv.models.python_file import PYTHON_FORM
 
     found = PYTHON_FORM.fullmatch(asked.model)
-    return Path(asked.model if found is None else found["path"])
+    model = Path(asked.model if found is None else found["path"])
+    return {
+        "the network": model,
+        "the network's description": model.with_suffix(".json") if _saved(asked.model) else None,
+        "the weights": as_path(asked.weights),
+        "the class names": as_path(classes),
+    }
+
+
+def _saved(model: str) -> bool:
+    """Whether a MODEL word names a network that "fullconv convert" has written."""
+    return model.endswith(SAVED)
 
 
 def as_path(given: str | None) -> Path | None:

@@ -40,7 +40,8 @@ def find_class(target: SupportsIndex | str, classes: tuple[str, ...] | None, cou
     if classes is None:
         raise UsageError(
             f"class {target!r}: the names of the classes are not known.",
-            hint=f"Give a number from 0 to {count - 1}, or the names (--classes FILE).",
+            hint=f"Give a number from 0 to {count - 1}, or the names (fcn.about.classes, "
+            "--classes FILE).",
         )
     every = list(dict.fromkeys(part for name in classes for part in (name, *_names(name))))
     raise UsageError(

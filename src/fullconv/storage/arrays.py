@@ -73,7 +73,7 @@ def _names(path: Path, there: list[str], split: str) -> tuple[str, str]:
         f"{', '.join(there) or 'nothing'}.",
         where=str(path),
         why=f"They are {' or '.join(' and '.join(pair) for pair in pairs)}.",
-        hint=f"Pass --split {splits[0]}." if splits else "",
+        hint=f"Name the split {splits[0]}." if splits else "",
     )
 
 

@@ -167,7 +167,9 @@ def open_dataset(
         files, labels, remarks = read_folders(where, resolve, outputs)
         return ImageFiles(files, labels, channels, (*remarks, *_remarks(labels)), max_pixels)
     if not where.exists():
-        raise InputError("there is no such folder or file.", where=str(where), hint="Check --data.")
+        raise InputError(
+            "there is no such folder or file.", where=str(where), hint="Check the path."
+        )
     pixels, labels = read_arrays(where, split, channels)
     _check_range(labels, outputs, str(where))
     return ImageArray(where, pixels, labels, channels, _remarks(labels))

@@ -99,7 +99,7 @@ def test_every_row_is_what_plain_loops_find(flip, average):
     assert len({tuple(row.ranks) for row in found.rows}) > 5  # the rows are not all alike
 
 
-def test_batches_change_nothing_and_every_image_is_counted():
+def test_batches_change_nothing_and_every_image_is_counted(patient):
     fcn, data = converted(network(padding=1)), pictures(SIZES * 3)
     seen: list[tuple[int, int]] = []
     alone = accuracy(fcn, data, scales="1.5x", batch_size=1)
@@ -113,7 +113,7 @@ def test_batches_change_nothing_and_every_image_is_counted():
     assert len(seen) < 24
 
 
-def test_as_many_images_at_once_as_the_memory_takes(monkeypatch):
+def test_as_many_images_at_once_as_the_memory_takes(monkeypatch, patient):
     from fullconv.evaluate.dense import evaluations
 
     fcn, data = converted(network()), pictures([(300, 250)] * 5)
@@ -336,3 +336,10 @@ def test_what_it_returns_is_a_value():
     assert isinstance(found, Accuracies)
     with pytest.raises(AttributeError):
         found.flip = False
+
+
+def test_scales_make_no_image_larger_than_may_be():
+    data = pictures([(16, 14), (40, 30)])
+    found = accuracy(converted(network()), data, scales="2x", max_pixels=2000)
+    assert [problem.index for problem in found.problems] == [1]
+    assert found.problems[0].reason.startswith("scale 2x makes 40×30 px to 80×60, 4,800 px in all")

@@ -51,7 +51,8 @@ def test_images_are_read_before_they_are_asked_for_but_not_all_of_them():
     assert third.wait(10)
     stream.close()
     assert len(asked) <= 4
-    assert threading.active_count() < 10
+    readers = [one for one in threading.enumerate() if one.name.startswith("fullconv-read")]
+    assert len(readers) <= module.DECODERS
 
 
 def test_sources_are_not_all_asked_for_at_once():
@@ -79,7 +80,9 @@ def test_an_image_that_is_not_there_yet_is_told_once_and_waited_for(monkeypatch)
     stream = loaded([7, 8], slow)
     assert next(stream) is None
     go.set()
-    assert [one.source for one in stream if one] == [7, 8]
+    rest = list(stream)
+    assert [one.source for one in rest if one] == [7, 8]
+    assert rest.count(None) <= 1  # of the second one
 
 
 def test_memory_that_runs_out_is_an_error_of_the_image():
@@ -90,10 +93,10 @@ def test_memory_that_runs_out_is_an_error_of_the_image():
             raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes")
         return image(1)
 
-    found = [one for one in loaded([0, 1, 2], read) if one]
+    found = [one for one in loaded([0, 1, 2], read, name="image {}".format) if one]
     assert found[0].error is None
     for one in found[1:]:
-        assert str(one.error) == f"{one.source}: the memory does not suffice to read it."
+        assert str(one.error) == f"image {one.source}: the memory does not suffice to read it."
     with pytest.raises(RuntimeError, match="another"):
         list(loaded([0], lambda n: (_ for _ in ()).throw(RuntimeError("another"))))
 
@@ -107,12 +110,18 @@ def test_large_images_are_not_read_far_ahead(monkeypatch):
         return image(8)  # 256 bytes
 
     stream = (one for one in loaded(range(20), read, ahead=6) if one)
-    for _ in range(6):  # how large they are was not known before the first was there
-        next(stream)
-    assert len(asked) <= 7
-    for count in range(7, 20):
+    for count in range(1, 21):
         assert next(stream).source == count - 1
-        assert len(asked) <= count + 1
+        # As many as there are threads, and then one by one.
+        assert len(asked) <= count + module.DECODERS
+
+
+def test_an_error_without_a_name_gets_that_of_its_source():
+    def read(source):
+        raise InputError("is bad.", why="So it is.", hint="Mend it.")
+
+    (one,) = [one for one in loaded(["a"], read, name="{}.png".format) if one]
+    assert str(one.error) == "a.png: is bad.\nSo it is. Mend it."
 
 
 def put(sizes, most):
@@ -143,6 +152,12 @@ def test_the_first_one_does_not_wait_for_ever():
 
 def test_what_waits_goes_on_while_the_next_is_not_there_yet():
     assert put([None, 4, 5, None, None, None, 4, 4], 2) == [[1], [2], [6, 7]]
+
+
+def test_one_of_another_size_does_not_wait_for_the_last():
+    found = put([4] + [5] * 1000, 2)
+    assert found.index([0]) <= 3
+    assert sorted(i for batch in found for i in batch) == list(range(1001))
 
 
 def test_no_more_bytes_wait_than_may(monkeypatch):

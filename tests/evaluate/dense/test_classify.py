@@ -1,4 +1,4 @@
-"""What `fullconv.classify` does with what a person names; the numbers are in test_posteriors."""
+"""What `fullconv.classify` does with what a person names; the numbers are in test_evaluations."""
 
 from pathlib import Path
 
@@ -11,7 +11,6 @@ from torch import nn
 import fullconv
 from fullconv.api.memory import Budget
 from fullconv.errors import FullconvError, InputError, UsageError
-from fullconv.evaluate.dense import batches
 from fullconv.evaluate.dense.protocol import Protocol
 from fullconv.evaluate.dense.views import chosen_scales
 from fullconv.evaluate.scales import AS_IT_IS, Scale
@@ -86,12 +85,6 @@ def test_images_of_many_sizes_come_back_in_their_order(fcn):
         np.testing.assert_allclose(one.probabilities, by_hand(image), atol=1e-6)
 
 
-@pytest.fixture
-def patient(monkeypatch):
-    """However slow this machine is, the network waits for images."""
-    monkeypatch.setattr(batches, "PATIENCE", 60.0)
-
-
 def test_equal_sizes_share_a_pass(fcn, patient):
     counts = []
     fcn.register_forward_hook(lambda module, args, out: counts.append(len(args[0])))
@@ -157,10 +150,10 @@ def test_one_bad_image_ends_the_work_or_is_told(fcn, tmp_path):
         fullconv.classify(fcn, tmp_path)
     told = []
     found = fullconv.classify(fcn, [tmp_path, small, PIXELS], on_error=told.append)
-    assert [Path(one.image).name for one in found] == ["good.png", "array"]
+    assert [Path(one.image).name for one in found] == ["good.png", "array 3"]
     assert len(told) == 2
     assert "bad.png" in str(told[0])
-    assert str(told[1]).startswith("array: the image is 5×40 px, smaller than the 12×12 window")
+    assert str(told[1]).startswith("array 2: the image is 5×40 px, smaller than the 12×12 window")
     with pytest.raises(InputError, match="smaller than the 12×12 window"):
         fullconv.classify(fcn, small, on_error=told.append)
 
@@ -175,7 +168,7 @@ def test_one_image_whose_scores_are_not_finite_does_not_take_the_others_with_it(
     overflow, missing = told
     assert "a layer overflowed" in str(overflow)
     assert str(missing) == (
-        "tensor: 432 of 432 numbers of the image are not finite (NaN or infinite).\n"
+        "tensor 3: 432 of 432 numbers of the image are not finite (NaN or infinite).\n"
         "They make 4 of 4 scores not finite either. Fill them before scoring, for instance with "
         "the mean of the image."
     )
@@ -198,7 +191,7 @@ def test_an_image_that_does_not_fit_the_memory(fcn):
     found = fullconv.classify(fcn, [PIXELS, large], max_memory=limit, on_error=told.append)
     assert len(found) == 1
     (error,) = told
-    assert str(error).startswith("array: a pass over 2000×2000 px needs ")
+    assert str(error).startswith("array 1: a pass over 2000×2000 px needs ")
     assert error.exit_code == 3
 
 

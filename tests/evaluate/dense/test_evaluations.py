@@ -1,5 +1,8 @@
 """Dense, multi-crop and both, in float64, against crops that are cut and classified by hand."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,15 +11,16 @@ from torch import nn
 
 import fullconv
 from fullconv.api.memory import Budget
-from fullconv.errors import UsageError
+from fullconv.errors import InputError, UsageError
 from fullconv.evaluate.dense.batches import Loaded
 from fullconv.evaluate.dense.evaluations import Evaluations, mean
 from fullconv.evaluate.dense.passes import centre, cropped, dense, regular
 from fullconv.evaluate.dense.protocol import Protocol
 from fullconv.evaluate.dense.scored import scored
-from fullconv.evaluate.dense.views import views
+from fullconv.evaluate.dense.views import views, views_of
 from fullconv.evaluate.scales import Scale, scales_of
 from fullconv.evaluate.words import EVALUATIONS
+from fullconv.storage.images import Image
 
 WINDOW = (12, 10)
 
@@ -258,3 +262,18 @@ def test_an_image_that_does_not_fit_is_named_and_only_where_it_goes_through_whol
         assert isinstance(answer, dict) is fits
         if not fits:
             assert str(answer).startswith("a.png: a pass over 900×900 px needs ")
+
+
+def test_pixels_that_do_not_fit_are_refused_before_they_are_scaled(monkeypatch):
+    fcn = fullconv.convert(network(), WINDOW)
+    image = Image(Path("a.png"), np.zeros((100, 200, 3), np.uint8))
+    scales = scales_of([100, "2x"])
+    pixels = 4 * 3 * (100 * 200 + 200 * 400)
+    assert views_of(image, scales, fcn, 10**6, limit=pixels // 2).bytes == pixels
+    monkeypatch.setattr("fullconv.evaluate.dense.views.prepared", lambda *_: 1 / 0)
+    with pytest.raises(InputError) as caught:
+        views_of(image, scales, fcn, 10**6, limit=pixels // 4)
+    assert str(caught.value) == (
+        "a.png: its pixels alone take 1.1 MiB of memory, and 293 KiB is there for a pass.\n"
+        "Of this shape less than 50×100 px fit. Scale the image down, or cut it into parts."
+    )

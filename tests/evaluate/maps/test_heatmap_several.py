@@ -222,6 +222,12 @@ def test_the_maps_of_all_classes_count_as_memory(fcn):
     heatmap(fcn, PIXELS, max_memory=need + held)
     with pytest.raises(InputError, match="a pass over 21×34 px needs"):
         heatmap(fcn, PIXELS, max_memory=need + held - 1)
+    with pytest.raises(InputError) as caught:
+        heatmap(fcn, PIXELS, max_memory=held)
+    assert str(caught.value) == (
+        "array: the maps of 4 classes take 2.8 KiB of memory, and 2.8 KiB is allowed.\n"
+        "Take a larger stride, fewer or smaller scales, or cut the image into parts."
+    )
 
 
 def test_boxes_of_regions_that_are_known_already(made, monkeypatch):

@@ -3,7 +3,7 @@ import PIL.Image
 import pytest
 
 from fullconv.errors import InputError, UsageError
-from fullconv.evaluate.maps.lattice import Layer
+from fullconv.evaluate.lattice import Layer
 from fullconv.evaluate.pictures.colors import colors
 from fullconv.evaluate.pictures.overlay import FAINTEST, overlay, painted
 from fullconv.geometry import Grid

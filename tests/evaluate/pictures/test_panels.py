@@ -4,7 +4,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from fullconv.evaluate.maps.lattice import Layer
+from fullconv.evaluate.lattice import Layer
 from fullconv.evaluate.pictures.figure import INK, PAPER
 from fullconv.evaluate.pictures.overlay import painted
 from fullconv.evaluate.pictures.panels import (

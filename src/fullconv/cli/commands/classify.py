@@ -11,7 +11,7 @@ import click
 
 from fullconv.cli.answers import say, show_line
 from fullconv.cli.interrupt import INTERRUPTED, at_once, deferred
-from fullconv.cli.loading import Numbers, as_path, describe, load_fcn, model_file
+from fullconv.cli.loading import Numbers, describe, files_read, load_fcn
 from fullconv.cli.options import (
     MODEL_FORMS,
     Asked,
@@ -33,6 +33,7 @@ from fullconv.evaluate.words import EVALUATIONS
 if TYPE_CHECKING:
     from fullconv.cli.commands.classify_answer import Answers
     from fullconv.evaluate.dense.classification import Classification
+    from fullconv.evaluate.scales import Scale
 
     Coming = Iterator[Classification | FullconvError]
 
@@ -86,7 +87,7 @@ if TYPE_CHECKING:
 def classify(
     asked: Asked,
     images: tuple[str, ...],
-    scales: tuple[str, ...] | None,
+    scales: tuple[Scale, ...] | None,
     flip: bool,
     evaluation: str,
     average: str,
@@ -137,12 +138,8 @@ def _check_output(output: str, files: list[Path], asked: Asked, classes: str | N
     """Raise what writing would raise, and UsageError for a file that is read."""
     from fullconv.storage.outputs import check_writable
 
-    distinct({"-o": Path(output)}, {
-        **{f"the image {file}": file for file in files},
-        "the class names": as_path(classes),
-        "the weights": as_path(asked.weights),
-        "the network": model_file(asked),
-    })  # fmt: skip
+    images = {f"the image {file}": file for file in files}
+    distinct({"-o": Path(output)}, {**images, **files_read(asked, classes)})
     check_writable(output)
 
 
@@ -163,7 +160,7 @@ def _write(coming: Coming, answers: Answers, window: tuple[int, ...], output: st
     """Answer in a file, at the end; what is known, where Ctrl-C or an error brings that forward."""
     try:
         with (
-            deferred("the image at hand") as interrupted,
+            deferred("the images at hand") as interrupted,
             Progress("images", answers.total) as progress,
         ):
             for answer in coming:
@@ -172,10 +169,11 @@ def _write(coming: Coming, answers: Answers, window: tuple[int, ...], output: st
                 if interrupted():
                     break
     except BaseException:
-        if answers.done:
+        if answers.images:
             _replace(output, answers)
         raise
-    _replace(output, answers)
+    if answers.images or answers.form == "json":
+        _replace(output, answers)
     if answers.done < answers.total:
         raise click.exceptions.Exit(INTERRUPTED)
 
@@ -199,7 +197,8 @@ def _replace(output: str, answers: Answers) -> None:
     from fullconv.storage.files import atomic
 
     with atomic(output) as part:
-        part.write_text(answers.text(), encoding="utf-8", newline="")
+        # A file's name may hold bytes that are no UTF-8.
+        part.write_text(answers.text(), "utf-8", "backslashreplace", newline="")
     stopped = answers.done < answers.total
     count = f"stopped after {answers.done:,} of {answers.total:,} images; " if stopped else ""
     say(f"{count}written: {output}")

@@ -57,8 +57,8 @@ def convert(
 ) -> None:
     """Convert MODEL and write the FCN: weights as safetensors, everything else as JSON.
 
-    The class names and the preparation of images are written with it. Read it again with
-    "fullconv heatmap" or, in Python, fullconv.load.
+    The class names and the preparation of images are written with it. "fullconv
+    classify", "heatmap" and "evaluate" read it again, and in Python fullconv.load.
     """
     from fullconv.api.save import check_target, save
     from fullconv.api.verify import verify

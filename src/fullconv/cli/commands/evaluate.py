@@ -11,7 +11,7 @@ import click
 
 from fullconv.cli.answers import say, show
 from fullconv.cli.interrupt import at_once
-from fullconv.cli.loading import Numbers, as_path, describe, load_fcn, model_file
+from fullconv.cli.loading import Numbers, as_path, describe, files_read, load_fcn
 from fullconv.cli.options import (
     MODEL_FORMS,
     Asked,
@@ -33,6 +33,7 @@ from fullconv.evaluate.words import EVALUATIONS
 
 if TYPE_CHECKING:
     from fullconv.evaluate.accuracy import Accuracies
+    from fullconv.evaluate.scales import Scale
     from fullconv.hosts.torch_fx.fcn import FCN
     from fullconv.storage.datasets import Dataset
 
@@ -70,7 +71,7 @@ def evaluate(
     asked: Asked,
     data: str,
     split: str,
-    scales: tuple[str, ...] | None,
+    scales: tuple[Scale, ...] | None,
     flip: bool,
     average: str,
     evaluations: tuple[str, ...],
@@ -91,9 +92,7 @@ def evaluate(
     with 95 % intervals. Exit code 3 if an image could not be evaluated; the others are.
     """
     csv_file = as_path(csv_path)
-    _check_csv(csv_file, {"the data": Path(data), "the class names": as_path(classes),
-                          "the weights": as_path(asked.weights),
-                          "the network": model_file(asked)})  # fmt: skip
+    _check_csv(csv_file, {"the data": Path(data), **files_read(asked, classes)})
     fcn = load_fcn(asked)
     describe(fcn, classes, mean, std)
     dataset = _opened(fcn, data, split, limit, max_pixels)
@@ -112,6 +111,7 @@ def evaluate(
         evaluations=evaluations,
         batch_size=batch,
         max_memory=max_memory,
+        max_pixels=max_pixels,
     )
     if csv_file is not None and found.images:
         _write_csv(csv_file, found)

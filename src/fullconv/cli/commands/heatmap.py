@@ -12,10 +12,9 @@ from fullconv.cli.answers import say, show
 from fullconv.cli.interrupt import at_once
 from fullconv.cli.loading import (
     Numbers,
-    as_path,
     describe,
+    files_read,
     load_fcn,
-    model_file,
 )
 from fullconv.cli.options import (
     MODEL_FORMS,
@@ -118,9 +117,7 @@ def heatmap(
     if threshold is not None:
         check_threshold(threshold)
     files = HeatmapFiles.named(image, output, map_path)
-    files.check({"the image": Path(image), "the class names": as_path(classes),
-                 "the weights": as_path(asked.weights),
-                 "the network": model_file(asked)})  # fmt: skip
+    files.check({"the image": Path(image), **files_read(asked, classes)})
     fcn = load_fcn(asked)
     describe(fcn, classes, mean, std)
     fcn = speed.ready(fcn)

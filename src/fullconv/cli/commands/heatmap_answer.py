@@ -8,12 +8,27 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
-from fullconv.errors import LISTED
+from fullconv.api.memory import available_bytes, written_bytes
+from fullconv.errors import LISTED, InputError
 from fullconv.evaluate.maps.heatmap import Heatmap, Peak
 from fullconv.evaluate.maps.regions import Region, regions_of
 from fullconv.evaluate.maps.score_maps import Floats
 from fullconv.evaluate.scales import AS_IT_IS
 from fullconv.geometry import times
+
+
+def _check_memory(classes: int, made: Heatmap) -> None:
+    """Raise InputError if the fused maps of so many classes do not fit into what is free."""
+    height, width = made.image.size
+    needed, free = 4 * classes * height * width, available_bytes()
+    if needed > 0.9 * free:
+        raise InputError(
+            f"the fused map of {classes:,} classes takes {written_bytes(needed)} of memory, and "
+            f"{written_bytes(free)} is free.",
+            where="--map",
+            hint="Ask for fewer classes with --top, or for one scale without --flip, whose raw "
+            "scores are written as they are.",
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +58,8 @@ class Shown:
         """What was asked for; `mapped` says whether the map is. Each class is fused once."""
         peaks = (made.peak_of(made.index),) if top is None else made.top(top)
         kept = mapped and made.fused
+        if kept:
+            _check_memory(len(peaks), made)
         values = np.empty((len(peaks) if kept else 0, *made.image.size), np.float32)
         regions: list[tuple[Region, ...]] = []
         for number, peak in enumerate(peaks):

@@ -16,7 +16,7 @@ from torch import Tensor
 from fullconv.api.memory import Budget
 from fullconv.errors import FullconvError, UsageError
 from fullconv.evaluate.accuracy.table import ABSENT, EVERY, Accuracies, Problem, Row, evaluated
-from fullconv.evaluate.dense.batches import MEMORY, batches, loaded
+from fullconv.evaluate.dense.batches import batches, beside, loaded
 from fullconv.evaluate.dense.evaluations import Evaluations, mean
 from fullconv.evaluate.dense.passes import BATCH
 from fullconv.evaluate.dense.scored import Found, scored
@@ -67,7 +67,8 @@ def accuracy(
     left, InputError if weights are not finite, UsageError for options or labels that do not fit the
     network.
     """
-    asked = _asked(fcn, evaluations, flip, average, batch_size, max_memory)
+    budget = Budget(fcn, max_memory, beside(fcn, len(dataset)))
+    asked = _asked(fcn, evaluations, flip, average, batch_size, budget)
     _check_labels(fcn, dataset.labels)
     chosen = chosen_scales(fcn, scales)
     ranks = _Ranks(dataset.labels, asked.names, chosen)
@@ -75,9 +76,11 @@ def accuracy(
     names, done = dataset.names, 0
 
     def read(index: int) -> Views:
-        return views_of(dataset.image(index), chosen, fcn, max_pixels)
+        image = dataset.image(index)
+        return views_of(image, chosen, fcn, max_pixels, limit=asked.budget.limit)
 
-    for batch in batches(loaded(range(len(dataset)), read), batch_size):
+    coming = loaded(range(len(dataset)), read, name=names.__getitem__)
+    for batch in batches(coming, batch_size):
         for image, found in zip(batch, scored(asked, batch, names.__getitem__), strict=True):
             if isinstance(found, FullconvError):
                 problems.append(_problem(image.source, names[image.source], found))
@@ -105,7 +108,7 @@ def _asked(
     flip: bool,
     average: str,
     batch_size: int,
-    max_memory: int | None,
+    budget: Budget,
 ) -> Evaluations:
     """What was asked for. Raises UsageError for what is not known or does not fit the network."""
     check_fcn(fcn, "an evaluation")
@@ -114,7 +117,6 @@ def _asked(
     # In the order of the table; what is not known comes last, to be refused.
     names = (*(name for name in EVALUATIONS if name in given), *(set(given) - set(EVALUATIONS)))
     mirrored = ("dense", "multi-crop") if flip else ()
-    budget = Budget(fcn, max_memory, MEMORY)
     return Evaluations(fcn, budget, names, mirrored, average, batch_size)
 
 

@@ -9,8 +9,12 @@ from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import torch
+
+from fullconv.api.machine import available_bytes
 from fullconv.errors import FullconvError, InputError
 from fullconv.evaluate.dense.views import Views
+from fullconv.hosts.torch_fx.fcn import FCN
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -25,7 +29,7 @@ AHEAD_BYTES = 1 << 28
 """And how many bytes they may hold, if all are as large as the largest so far."""
 
 WAITING = 3
-"""Batches' worth of images that may wait for others of their size."""
+"""Batches' worth of images that may come before one that waits goes on alone."""
 
 WAITING_BYTES = 1 << 28
 """And how many bytes they may hold."""
@@ -33,8 +37,13 @@ WAITING_BYTES = 1 << 28
 PATIENCE = 0.02
 """Seconds for an image that is not decoded yet, before the network goes on with what there is."""
 
-MEMORY = AHEAD_BYTES + WAITING_BYTES
-"""Bytes that images hold while others are scored, about."""
+
+def beside(fcn: FCN, count: int) -> int:
+    """Bytes that images hold while others of `count` are scored, where the network's maps lie."""
+    device = next(fcn.parameters(), torch.empty(0)).device
+    if count < 2 or device.type != "cpu":
+        return 0
+    return min(AHEAD_BYTES + WAITING_BYTES, available_bytes() // 2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,23 +69,31 @@ class Loaded(Generic[S]):
 
 
 def loaded(
-    sources: Iterable[S], read: Callable[[S], Views], *, ahead: int = AHEAD
+    sources: Iterable[S],
+    read: Callable[[S], Views],
+    *,
+    name: Callable[[S], str] = str,
+    ahead: int = AHEAD,
 ) -> Iterator[Loaded[S] | None]:
     """Every source read by `read`, in order, some of them before they are asked for.
 
-    Errors of fullconv, and memory that does not suffice, come in place of the image; other errors
-    are raised. None comes where the next image is not there yet, at most once for each.
+    Bad images, and memory that does not suffice, come as errors, by the name of their source; other
+    errors are raised. None comes where the next image is not there yet, at most once for each.
     """
 
     def one(index: int, source: S) -> Loaded[S]:
         try:
             return Loaded(index, source, read(source))
+        except InputError as error:
+            where = error.where or name(source)
+            named = InputError(error.what, where=where, why=error.why, hint=error.hint)
+            return Loaded(index, source, error=named)
         except FullconvError as error:
             return Loaded(index, source, error=error)
         except (MemoryError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and "allocate memory" not in str(error):
                 raise
-            short = InputError("the memory does not suffice to read it.", where=str(source))
+            short = InputError("the memory does not suffice to read it.", where=name(source))
             return Loaded(index, source, error=short)
 
     pool = ThreadPoolExecutor(DECODERS, thread_name_prefix="fullconv-read")
@@ -85,7 +102,9 @@ def loaded(
     largest = 0
 
     def submit() -> None:
-        while len(waiting) < ahead and (not waiting or len(waiting) * largest < AHEAD_BYTES):
+        # How large they are is not known before the first one is there.
+        most = ahead if largest else DECODERS
+        while len(waiting) < most and (not waiting or len(waiting) * largest < AHEAD_BYTES):
             try:
                 index, source = next(numbered)
             except StopIteration:
@@ -111,8 +130,9 @@ def loaded(
 def batches(images: Iterable[Loaded[S] | None], most: int) -> Iterator[list[Loaded[S]]]:
     """Images of one form together, up to `most`; each error by itself, when it comes.
 
-    An image waits for others of its form while more of them are there already; where the next is
-    not (None), or `WAITING * most` images or `WAITING_BYTES` wait, those go that came first.
+    An image waits for others of its form while more images are there already; where the next is not
+    (None), `WAITING * most` images came after it, or `WAITING_BYTES` wait, those go that came
+    first.
     """
     waiting: dict[object, list[Loaded[S]]] = {}
     for image in images:
@@ -127,7 +147,7 @@ def batches(images: Iterable[Loaded[S] | None], most: int) -> Iterator[list[Load
         waiting.setdefault(form, []).append(image)
         if len(waiting[form]) == most:
             yield waiting.pop(form)
-        while _full([one for same in waiting.values() for one in same], most):
+        while waiting and _full(waiting, image.index, most):
             yield _first(waiting)
     yield from waiting.values()
 
@@ -137,9 +157,11 @@ def _first(waiting: dict[object, list[Loaded[S]]]) -> list[Loaded[S]]:
     return waiting.pop(next(iter(waiting)))
 
 
-def _full(waiting: list[Loaded[S]], most: int) -> bool:
-    held = sum(image.bytes for image in waiting)
-    return len(waiting) >= WAITING * most or held >= WAITING_BYTES
+def _full(waiting: dict[object, list[Loaded[S]]], index: int, most: int) -> bool:
+    """Whether those that came first are to go, at the image of that index."""
+    held = sum(image.bytes for same in waiting.values() for image in same)
+    first = next(iter(waiting.values()))[0]
+    return index - first.index + 1 >= WAITING * most or held >= WAITING_BYTES
 
 
 def in_order(answers: Iterable[Sequence[tuple[int, T]]]) -> Iterator[T]:

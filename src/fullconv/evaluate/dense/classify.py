@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from fullconv.api.memory import Budget
 from fullconv.errors import FullconvError, UsageError
-from fullconv.evaluate.dense.batches import MEMORY, Loaded, batches, in_order, loaded
+from fullconv.evaluate.dense.batches import Loaded, batches, beside, in_order, loaded
 from fullconv.evaluate.dense.classification import Classification
 from fullconv.evaluate.dense.evaluations import Evaluations
 from fullconv.evaluate.dense.evaluations import mean as average_of
@@ -130,10 +131,10 @@ def classified(
     to stay as they are.
     """
     name = protocol.evaluation
-    beside = MEMORY if len(sources) > 1 else 0
+    budget = Budget(fcn, max_memory, beside(fcn, len(sources)))
     asked = Evaluations(
         fcn,
-        Budget(fcn, max_memory, beside),
+        budget,
         (name,),
         EVALUATIONS if protocol.flip else (),
         protocol.average,
@@ -141,32 +142,40 @@ def classified(
     )
     check_preparation(fcn.plan.channels, mean or fcn.about.mean, std or fcn.about.std)
 
-    def read(source: Picture) -> Views:
-        if isinstance(source, Tensor):
+    def read(source: _Named) -> Views:
+        given, limit = source.picture, budget.limit
+        if isinstance(given, Tensor):
             scales = (AS_IT_IS,) if tensors_as_they_are else protocol.scales
-            return views(source[None], scales, fcn, max_pixels, named(source))
-        image = given_image(source, fcn.plan.channels, max_pixels)
-        return views_of(image, protocol.scales, fcn, max_pixels, mean, std)
+            return views(given[None], scales, fcn, max_pixels, source.name, limit)
+        image = replace(given_image(given, fcn.plan.channels, max_pixels), path=Path(source.name))
+        scales = protocol.scales
+        return views_of(image, scales, fcn, max_pixels, mean=mean, std=std, limit=limit)
 
     def answer(
-        image: Loaded[Picture], found: Found | FullconvError
+        image: Loaded[_Named], found: Found | FullconvError
     ) -> Classification | FullconvError:
         if isinstance(found, FullconvError):
             return found
         assert image.views is not None
         own, scales = image.views, image.views.scales
         probabilities = average_of([found[name, scale] for scale in scales]).numpy()
-        tensor = isinstance(image.source, Tensor)
+        tensor = isinstance(image.source.picture, Tensor)
         followed = replace(protocol, scales=(*scales, *own.skipped)) if tensor else protocol
-        where, classes = named(image.source), fcn.about.classes
+        where, classes = image.source.name, fcn.about.classes
         return Classification(where, own.size, probabilities, classes, followed, own.skipped)
 
+    several = len(sources) > 1
+    named = [
+        _Named(_called(source, place if several else None), source)
+        for place, source in enumerate(sources)
+    ]
+    coming = loaded(named, read, name=attrgetter("name"))
     yield from in_order(
         [
             (image.index, answer(image, found))
-            for image, found in zip(batch, scored(asked, batch, named), strict=True)
+            for image, found in zip(batch, scored(asked, batch, attrgetter("name")), strict=True)
         ]
-        for batch in batches(loaded(sources, read), protocol.batch_size)
+        for batch in batches(coming, protocol.batch_size)
     )
 
 
@@ -202,10 +211,19 @@ def _checked(x: Tensor, channels: int) -> Tensor:
     )
 
 
-def named(source: Picture) -> str:
-    """What an image is called in answers and errors."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Named:
+    """An image and what it is called in answers and errors."""
+
+    name: str
+    picture: Picture
+
+
+def _called(source: Picture, place: int | None) -> str:
+    """A file by its name; of several arrays and tensors, which have none, by their place."""
     if isinstance(source, Image):
         return str(source.path)
     if isinstance(source, str | os.PathLike):
         return os.fspath(source)
-    return "tensor" if isinstance(source, Tensor) else "array"
+    kind = "tensor" if isinstance(source, Tensor) else "array"
+    return kind if place is None else f"{kind} {place}"

@@ -37,14 +37,12 @@ def scored(
         return list(_together(asked, [one.views for one in batch if one.views], where))
     except WeightsError:
         raise
-    except InputError as error:
-        if len(batch) > 1:
-            return [found for one in batch for found in scored(asked, [one], name)]
-        return [InputError(error.what, where=where, why=error.why, hint=error.hint)]
     except FullconvError as error:
+        if not isinstance(error, InputError) and error.where != where:
+            raise
         if len(batch) > 1:
             return [found for one in batch for found in scored(asked, [one], name)]
-        return [error]
+        return [type(error)(error.what, where=where, why=error.why, hint=error.hint)]
 
 
 def _together(asked: Evaluations, seen: list[Views], where: str) -> list[Found]:

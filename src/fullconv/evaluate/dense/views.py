@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import prod
 
 from torch import Tensor
 
+from fullconv.api.machine import written_bytes
+from fullconv.errors import InputError
 from fullconv.evaluate.preparation import Numbers, prepared, resized
 from fullconv.evaluate.scales import AS_IT_IS, Given, Scale, check_sizes, fitting, scales_of
+from fullconv.geometry import times
 from fullconv.hosts.torch_fx.fcn import FCN
 from fullconv.storage.images import Image
 
@@ -41,13 +45,16 @@ class Views:
         return sum(image.nbytes for image in self.images)
 
 
-def views(x: Tensor, scales: Iterable[Scale], fcn: FCN, max_pixels: int, where: str = "") -> Views:
+def views(
+    x: Tensor, scales: Iterable[Scale], fcn: FCN, max_pixels: int, where: str = "", limit: int = 0
+) -> Views:
     """A prepared image `(1, C, H, W)` at all scales.
 
-    Raises InputError if it holds no window at any, or has more than `max_pixels` at one.
+    Raises InputError if it holds no window at any, has more than `max_pixels` at one, or its pixels
+    at all of them take far more than `limit` bytes, where that is above 0.
     """
     size = tuple(x.shape[2:])
-    kept, skipped = _checked(size, scales, fcn, max_pixels, where)
+    kept, skipped = _checked(size, scales, fcn, max_pixels, where, limit)
     images = tuple(resized(x, scale.size(size)) for scale in kept)
     return Views(size, images, kept, skipped)
 
@@ -57,16 +64,20 @@ def views_of(
     scales: Iterable[Scale],
     fcn: FCN,
     max_pixels: int,
+    *,
     mean: Numbers | None = None,
     std: Numbers | None = None,
+    limit: int = 0,
 ) -> Views:
     """An image that was read at all scales, prepared as `fcn.about` says unless told otherwise.
 
     Raises as `views` does, before anything is computed of the pixels.
     """
-    _checked(image.size, scales, fcn, max_pixels, str(image.path))
+    where = str(image.path)
+    kept, skipped = _checked(image.size, scales, fcn, max_pixels, where, limit)
     x = prepared(image, mean or fcn.about.mean, std or fcn.about.std)
-    return views(x, scales, fcn, max_pixels, str(image.path))
+    images = tuple(resized(x, scale.size(image.size)) for scale in kept)
+    return Views(image.size, images, kept, skipped)
 
 
 def chosen_scales(
@@ -84,8 +95,24 @@ def chosen_scales(
 
 
 def _checked(
-    size: tuple[int, ...], scales: Iterable[Scale], fcn: FCN, max_pixels: int, where: str
+    size: tuple[int, ...],
+    scales: Iterable[Scale],
+    fcn: FCN,
+    max_pixels: int,
+    where: str,
+    limit: int,
 ) -> tuple[tuple[Scale, ...], tuple[Scale, ...]]:
     kept, skipped = fitting(scales, size, fcn.window, where)
     check_sizes(kept, size, max_pixels, where)
+    pixels = 4 * fcn.plan.channels * sum(prod(scale.size(size)) for scale in kept)
+    if 0 < 2 * limit < pixels:  # what is nearer is counted, which tells the largest size
+        share = (limit / pixels) ** 0.5
+        fits = tuple(int(side * share) for side in size)
+        raise InputError(
+            f"its pixels alone take {written_bytes(pixels)} of memory, and {written_bytes(limit)} "
+            "is there for a pass.",
+            where=where,
+            why=f"Of this shape less than {times(fits)} px fit.",
+            hint="Scale the image down, or cut it into parts.",
+        )
     return kept, skipped

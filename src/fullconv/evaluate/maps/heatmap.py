@@ -12,13 +12,12 @@ from typing import Any, SupportsIndex
 import numpy as np
 import PIL.Image
 
-from fullconv.api.memory import Budget
 from fullconv.errors import UsageError
 from fullconv.evaluate.class_names import class_name, find_class
+from fullconv.evaluate.lattice import Layer, fused, place_of
 from fullconv.evaluate.maps.geometry import pixel_geometry, raw_geometry
-from fullconv.evaluate.maps.lattice import Layer, fused, place_of
 from fullconv.evaluate.maps.regions import Region, check_threshold, regions_of
-from fullconv.evaluate.maps.score_maps import Floats, ScoreMap, best_classes, held_bytes, scored
+from fullconv.evaluate.maps.score_maps import Floats, ScoreMap, best_classes, check_memory, scored
 from fullconv.evaluate.pictures.overlay import BLOCK, Overlay, painted
 from fullconv.evaluate.pictures.panels import Panel, figure
 from fullconv.evaluate.preparation import (
@@ -279,10 +278,7 @@ def heatmap(
     if skipped:
         warnings.warn(left_out(where, skipped, fcn.window), stacklevel=2)
     sizes = [scale.size(picture.size) for scale in kept]
-    held = held_bytes(fcn, sizes, flip)
-    budget = Budget(fcn, None if max_memory is None else max(1, max_memory - held), held)
-    for size in sizes:
-        budget.admit(size, where=where)
+    check_memory(fcn, sizes, flip, max_memory, where)
     x = prepared(picture, mean or fcn.about.mean, std or fcn.about.std)
     maps = tuple(scored(fcn, x, scale, flip, where) for scale in kept)
     if index is None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from fullconv.api.memory import Budget, written_bytes
+from fullconv.errors import InputError
 from fullconv.evaluate.preparation import resized
 from fullconv.evaluate.scales import Scale
 from fullconv.evaluate.scoring import probabilities_of, score
@@ -64,6 +66,25 @@ def held_bytes(fcn: FCN, sizes: Iterable[tuple[int, ...]], flip: bool) -> int:
     """
     cells = [len(fcn.grid(size)) for size in sizes]
     return 4 * fcn.plan.outputs * (2 * sum(cells) + (3 if flip else 1) * max(cells))
+
+
+def check_memory(
+    fcn: FCN, sizes: Sequence[tuple[int, ...]], flip: bool, max_memory: int | None, where: str
+) -> None:
+    """Raise InputError if the passes over an image at these sizes, or their maps, do not fit."""
+    held = held_bytes(fcn, sizes, flip)
+    limit = max_memory if max_memory is not None else Budget(fcn).limit
+    if held >= limit:
+        left = "free" if max_memory is None else "allowed"
+        raise InputError(
+            f"the maps of {fcn.plan.outputs:,} classes take {written_bytes(held)} of memory, and "
+            f"{written_bytes(limit)} is {left}.",
+            where=where,
+            hint="Take a larger stride, fewer or smaller scales, or cut the image into parts.",
+        )
+    budget = Budget(fcn, None if max_memory is None else max_memory - held, held)
+    for size in sizes:
+        budget.admit(size, where=where)
 
 
 def best_classes(maps: Iterable[ScoreMap], count: int) -> list[int]:

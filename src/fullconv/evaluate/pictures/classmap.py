@@ -11,7 +11,7 @@ import numpy.typing as npt
 import PIL.Image
 from PIL import ImageDraw, ImageFont
 
-from fullconv.evaluate.maps.lattice import lattices
+from fullconv.evaluate.lattice import lattices
 from fullconv.evaluate.pictures.figure import INK, PAPER, SHARE, SMALLEST
 from fullconv.geometry import Grid, Windows
 

@@ -13,7 +13,7 @@ import PIL.Image
 from PIL import ImageDraw
 
 from fullconv.errors import InputError, UsageError
-from fullconv.evaluate.maps.lattice import Layer, fused
+from fullconv.evaluate.lattice import Layer, fused
 from fullconv.evaluate.pictures.colors import colors
 from fullconv.evaluate.pictures.figure import (
     INK,

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import PIL.Image
 from PIL import ImageDraw, ImageFont
 
-from fullconv.evaluate.maps.lattice import Layer
+from fullconv.evaluate.lattice import Layer
 from fullconv.evaluate.pictures.figure import (
     INK,
     PAPER,

@@ -6,7 +6,7 @@ from fused_by_hand import by_hand
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fullconv.evaluate.maps.lattice import Lattice, Layer, fused, lattices, per_pixel, place_of
+from fullconv.evaluate.lattice import Lattice, Layer, fused, lattices, per_pixel, place_of
 from fullconv.geometry import Grid, Windows
 
 RNG = np.random.default_rng(3)
