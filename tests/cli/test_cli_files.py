@@ -119,7 +119,7 @@ def test_the_geometry_overwrites_nothing_else(fullconv, here):
     (here / "names.json").write_text('["a", "b", "c", "d"]')
     before = {name: (here / name).read_bytes() for name in files(here)}
     for words, message in {
-        ("--map", "net.npy"): "net.json: is there already, and is something else.",
+        ("--map", "net.npy"): "beside --map: net.json would overwrite the network's description.",
         ("--map", "notes.npy"): "notes.json: is there already, and is something else.",
         ("--map", "names.npy", "--classes", "names.json"):
             "beside --map: names.json would overwrite the class names.",

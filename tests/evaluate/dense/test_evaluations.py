@@ -274,6 +274,6 @@ def test_pixels_that_do_not_fit_are_refused_before_they_are_scaled(monkeypatch):
     with pytest.raises(InputError) as caught:
         views_of(image, scales, fcn, 10**6, limit=pixels // 4)
     assert str(caught.value) == (
-        "a.png: its pixels alone take 1.1 MiB of memory, and 293 KiB is there for a pass.\n"
+        "a.png: its pixels alone take 1.1 MiB of memory, and 293.0 KiB is there for a pass.\n"
         "Of this shape less than 50×100 px fit. Scale the image down, or cut it into parts."
     )
