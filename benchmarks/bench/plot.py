@@ -37,6 +37,9 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     models = list(dict.fromkeys(row["model"] for row in rows))
     strides = sorted({row["stride"] for row in rows}, reverse=True)
     wide = 0.8 / len(strides)
+    # One scale for all panels, with room for the highest bar, its noise and its ceiling.
+    lowest = min(1.0, *(row["ratio"]["low"] for row in rows))
+    highest = max(max(row["ratio"]["high"], row["ceiling"]) for row in rows)
     figure, panels = pyplot.subplots(
         1, len(sizes), figsize=(5 * len(sizes), 4), sharey=True, squeeze=False, layout="constrained"
     )
@@ -52,7 +55,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         panel.set_xticks(range(len(models)), [NAMES.get(model, model) for model in models])
         panel.set_title(f"{size}×{size} px")
         panel.set_yscale("log")
-        panel.set_ylim(bottom=min(1.0, *(row["ratio"]["low"] for row in rows)))
+        panel.set_ylim(lowest, 1.3 * highest)
         panel.yaxis.set_major_formatter("{x:g}")
         panel.yaxis.set_minor_formatter("")
         panel.grid(axis="y", alpha=0.3)
