@@ -72,24 +72,7 @@ def accuracy(
     _check_labels(fcn, dataset.labels)
     chosen = chosen_scales(fcn, scales)
     ranks = _Ranks(dataset.labels, asked.names, chosen)
-    problems: list[Problem] = []
-    names, done = dataset.names, 0
-
-    def read(index: int) -> Views:
-        image = dataset.image(index)
-        return views_of(image, chosen, fcn, max_pixels, limit=asked.budget.limit)
-
-    coming = loaded(range(len(dataset)), read, name=names.__getitem__)
-    for batch in batches(coming, batch_size):
-        for image, found in zip(batch, scored(asked, batch, names.__getitem__), strict=True):
-            if isinstance(found, FullconvError):
-                problems.append(_problem(image.source, names[image.source], found))
-            else:
-                ranks.enter(image.source, found)
-        done += len(batch)
-        if progress is not None:
-            progress(done, len(dataset))
-    problems.sort(key=lambda problem: problem.index)
+    problems = _ranked(dataset, asked, ranks, max_pixels, progress)
     result = Accuracies(
         rows=tuple(ranks.rows()),
         labels=dataset.labels,
@@ -100,6 +83,34 @@ def accuracy(
         remarks=(*dataset.remarks, *ranks.left_out(problems, fcn.window)),
     )
     return evaluated(result)
+
+
+def _ranked(
+    dataset: Dataset,
+    asked: Evaluations,
+    ranks: _Ranks,
+    max_pixels: int,
+    progress: Progress | None,
+) -> list[Problem]:
+    """Enter the ranks of all images; what is wrong with the others, in their order."""
+    names, limit = dataset.names, asked.budget.limit
+    problems: list[Problem] = []
+    done = 0
+
+    def read(index: int) -> Views:
+        return views_of(dataset.image(index), ranks.scales, asked.fcn, max_pixels, limit=limit)
+
+    coming = loaded(range(len(dataset)), read, name=names.__getitem__)
+    for batch in batches(coming, asked.batch_size):
+        for image, found in zip(batch, scored(asked, batch, names.__getitem__), strict=True):
+            if isinstance(found, FullconvError):
+                problems.append(_problem(image.source, names[image.source], found))
+            else:
+                ranks.enter(image.source, found)
+        done += len(batch)
+        if progress is not None:
+            progress(done, len(dataset))
+    return sorted(problems, key=lambda problem: problem.index)
 
 
 def _asked(

@@ -17,7 +17,7 @@ from fullconv.errors import FullconvError, UsageError
 from fullconv.evaluate.dense.batches import Loaded, batches, beside, in_order, loaded
 from fullconv.evaluate.dense.classification import Classification
 from fullconv.evaluate.dense.evaluations import Evaluations
-from fullconv.evaluate.dense.evaluations import mean as average_of
+from fullconv.evaluate.dense.evaluations import mean as mean_of
 from fullconv.evaluate.dense.passes import BATCH
 from fullconv.evaluate.dense.protocol import Protocol
 from fullconv.evaluate.dense.scored import Found, scored
@@ -130,12 +130,11 @@ def classified(
     wrong with the network, not with an image, is raised. Scales do not count for tensors that are
     to stay as they are.
     """
-    name = protocol.evaluation
     budget = Budget(fcn, max_memory, beside(fcn, len(sources)))
     asked = Evaluations(
         fcn,
         budget,
-        (name,),
+        (protocol.evaluation,),
         EVALUATIONS if protocol.flip else (),
         protocol.average,
         protocol.batch_size,
@@ -151,19 +150,6 @@ def classified(
         scales = protocol.scales
         return views_of(image, scales, fcn, max_pixels, mean=mean, std=std, limit=limit)
 
-    def answer(
-        image: Loaded[_Named], found: Found | FullconvError
-    ) -> Classification | FullconvError:
-        if isinstance(found, FullconvError):
-            return found
-        assert image.views is not None
-        own, scales = image.views, image.views.scales
-        probabilities = average_of([found[name, scale] for scale in scales]).numpy()
-        tensor = isinstance(image.source.picture, Tensor)
-        followed = replace(protocol, scales=(*scales, *own.skipped)) if tensor else protocol
-        where, classes = image.source.name, fcn.about.classes
-        return Classification(where, own.size, probabilities, classes, followed, own.skipped)
-
     several = len(sources) > 1
     named = [
         _Named(_called(source, place if several else None), source)
@@ -172,11 +158,26 @@ def classified(
     coming = loaded(named, read, name=attrgetter("name"))
     yield from in_order(
         [
-            (image.index, answer(image, found))
+            (image.index, _answer(fcn, protocol, image, found))
             for image, found in zip(batch, scored(asked, batch, attrgetter("name")), strict=True)
         ]
         for batch in batches(coming, protocol.batch_size)
     )
+
+
+def _answer(
+    fcn: FCN, protocol: Protocol, image: Loaded[_Named], found: Found | FullconvError
+) -> Classification | FullconvError:
+    """What is said of an image: the probabilities of all scales, averaged."""
+    if isinstance(found, FullconvError):
+        return found
+    assert image.views is not None
+    own, scales = image.views, image.views.scales
+    probabilities = mean_of([found[protocol.evaluation, scale] for scale in scales]).numpy()
+    if isinstance(image.source.picture, Tensor):
+        protocol = replace(protocol, scales=(*scales, *own.skipped))
+    where, classes = image.source.name, fcn.about.classes
+    return Classification(where, own.size, probabilities, classes, protocol, own.skipped)
 
 
 def _sources(image: Picture | Iterable[Picture], channels: int) -> tuple[bool, list[Picture]]:
