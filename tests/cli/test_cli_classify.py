@@ -261,6 +261,8 @@ def test_lines_come_as_soon_as_they_are_known(here):
         [sys.executable, "-m", "fullconv", *words, "--evaluation", "multi-crop", "--flip"],
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         env={**os.environ, "PYTHONPATH": str(SRC)},
+        # Where the tests run in the background, Ctrl-C would be ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     first = json.loads(run.stdout.readline())
     assert first["image"].endswith("p000.png")
