@@ -29,8 +29,6 @@ MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 EPOCHS, BATCH, RATE, DECAY = 14, 128, 0.2, 5e-4
 SEED = 0
 
-Arrays = dict[str, npt.NDArray[np.uint8]]
-
 
 def network(*, padded: bool) -> nn.Sequential:
     """3×3 convolutions in three groups, two max-pools and a fully connected head.

@@ -15,6 +15,7 @@ import click
 
 from fullconv.errors import InputError, UsageError
 from fullconv.evaluate.words import AVERAGES, EVALUATIONS
+from fullconv.storage import MAX_PIXELS
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
@@ -24,6 +25,8 @@ MODEL_FORMS = (
     "MODEL is torchvision:NAME[:WEIGHTS|:random], timm:NAME[:random], path/to/file.py:factory or "
     "a bundled model (textures)."
 )
+SAVED_TOO = MODEL_FORMS + " Here it may also be a network written by fullconv convert."
+TESTED = "that at which the model is tested, if it is known"
 
 
 class Size(click.ParamType):  # type: ignore[type-arg]
@@ -196,7 +199,7 @@ classes_option = click.option(
 )
 
 pixels_option = click.option(
-    "--max-pixels", type=click.IntRange(1), default=200_000_000, show_default=True, metavar="N",
+    "--max-pixels", type=click.IntRange(1), default=MAX_PIXELS, show_default=True, metavar="N",
     help="Refuse larger images before they are decoded.",
 )  # fmt: skip
 

@@ -11,6 +11,7 @@ import click
 from fullconv.cli.answers import say
 from fullconv.cli.options import Command, together
 from fullconv.errors import UsageError
+from fullconv.evaluate.words import BATCH
 
 if TYPE_CHECKING:
     from fullconv.hosts.torch_fx.fcn import FCN
@@ -98,7 +99,7 @@ _speed_options = together(
 )  # fmt: skip
 
 batch_option = click.option(
-    "--batch", type=click.IntRange(1), default=32, show_default=True, metavar="N",
+    "--batch", type=click.IntRange(1), default=BATCH, show_default=True, metavar="N",
     help="Images of equal size, or crops, in one pass at most.",
 )  # fmt: skip
 

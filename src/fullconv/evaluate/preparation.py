@@ -15,13 +15,12 @@ from torch import Tensor
 from fullconv.errors import InputError, UsageError
 from fullconv.geometry import Grid
 from fullconv.hosts.torch_fx.fcn import FCN
+from fullconv.storage import MAX_PIXELS
 from fullconv.storage.images import Image, read_image
 
 Numbers = tuple[float, ...]
 Source = str | os.PathLike[str] | Image | npt.NDArray[np.uint8]
 """A file, an image that was read, or pixels `(H, W, channels)` uint8."""
-
-MAX_PIXELS = 200_000_000
 
 
 def check_fcn(fcn: FCN, purpose: str) -> None:

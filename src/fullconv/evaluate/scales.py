@@ -117,22 +117,23 @@ def fitting(
     for scale in scales:
         whole = all(n >= w for n, w in zip(scale.size(size), window, strict=True))
         (kept if whole else left).append(scale)
-    if not kept and left == [AS_IT_IS]:
-        raise InputError(
+    if kept:
+        return tuple(kept), tuple(left)
+    if left == [AS_IT_IS]:
+        what = (
             f"the image is {times(size)} px, smaller than the {times(window)} window of the "
-            "classifier.",
-            where=where,
-            why="A score needs one whole window.",
-            hint=f"Give a scale of at least {max(window)}: the shortest side in px.",
+            "classifier."
         )
-    if not kept:
+    else:
         sizes = " and ".join(f"{times(scale.size(size))} px" for scale in left)
-        raise InputError(
+        what = (
             f"an image of {times(size)} px is {sizes} at "
             f"{'scale ' if len(left) == 1 else 'scales '}{', '.join(map(str, left))}, "
-            f"and the window of the classifier is {times(window)}.",
-            where=where,
-            why="A score needs one whole window.",
-            hint=f"Give a scale of at least {max(window)}: the shortest side in px.",
+            f"and the window of the classifier is {times(window)}."
         )
-    return tuple(kept), tuple(left)
+    raise InputError(
+        what,
+        where=where,
+        why="A score needs one whole window.",
+        hint=f"Give a scale of at least {max(window)}: the shortest side in px.",
+    )

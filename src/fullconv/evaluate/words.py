@@ -1,4 +1,4 @@
-"""The words for evaluations, which the command line shows without loading anything heavy."""
+"""Words for evaluations, and a default, that the command line shows without heavy imports."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ EVALUATIONS = ("centre", "dense", "multi-crop", "both")
 
 AVERAGES = ("scores", "probabilities")
 """What dense evaluation averages over the map: what the network gives, or its softmax."""
+
+BATCH = 32
+"""Images of equal size, or crops, in one call of the network, at most."""
 
 
 def check_choice(name: str, value: str, known: Sequence[str]) -> None:

@@ -12,13 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fullconv.errors import InputError, UsageError
+from fullconv.storage import MAX_PIXELS
 from fullconv.storage.arrays import read_arrays
 from fullconv.storage.class_folders import Resolve, read_folders
 from fullconv.storage.images import Image, luminance, read_image
 
 Labels = npt.NDArray[np.int64]
-
-MAX_PIXELS = 200_000_000
 
 
 class Dataset(Protocol):

@@ -21,6 +21,7 @@ import numpy.typing as npt
 import PIL.Image
 
 from fullconv.errors import FullconvError, InputError, UsageError, near
+from fullconv.storage import MAX_PIXELS
 from fullconv.storage.formats import FORMATS, Reader
 from fullconv.storage.raster import FETCH_AGAIN, Array, Raster, Request
 
@@ -92,7 +93,7 @@ class Image:
 
 
 def read_image(
-    path: str | os.PathLike[str], *, channels: int = 3, max_pixels: int = 200_000_000
+    path: str | os.PathLike[str], *, channels: int = 3, max_pixels: int = MAX_PIXELS
 ) -> Image:
     """Read a PNG, JPEG, TIFF, BMP, WebP or GIF file, recognised by its content.
 

@@ -13,7 +13,8 @@ from fullconv.cli.answers import say, show_line
 from fullconv.cli.interrupt import INTERRUPTED, at_once, deferred
 from fullconv.cli.loading import Numbers, describe, files_read, load_fcn
 from fullconv.cli.options import (
-    MODEL_FORMS,
+    SAVED_TOO,
+    TESTED,
     Asked,
     average_option,
     classes_option,
@@ -40,11 +41,11 @@ if TYPE_CHECKING:
 
 @click.command(
     short_help="Say what is in pictures.",
-    epilog=MODEL_FORMS + " Here it may also be a network written by fullconv convert.",
+    epilog=SAVED_TOO,
 )
 @model_options
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
-@scales_option("that at which the model is tested, if it is known")
+@scales_option(TESTED)
 @flip_option(False)
 @click.option(
     "--evaluation",

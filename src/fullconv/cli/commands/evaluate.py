@@ -13,7 +13,8 @@ from fullconv.cli.answers import say, show
 from fullconv.cli.interrupt import at_once
 from fullconv.cli.loading import Numbers, as_path, describe, files_read, load_fcn
 from fullconv.cli.options import (
-    MODEL_FORMS,
+    SAVED_TOO,
+    TESTED,
     Asked,
     EvaluationsType,
     average_option,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 @click.command(
     short_help="Measure how often a network is right.",
-    epilog=MODEL_FORMS + " Here it may also be a network written by fullconv convert.",
+    epilog=SAVED_TOO,
 )
 @model_options
 @click.option("--data", required=True, metavar="FOLDER|FILE.npz",
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
               "or arrays x_test and y_test, images and labels, or x and y.")  # fmt: skip
 @click.option("--split", default="test", show_default=True, metavar="NAME",
               help="Of an .npz file: which x_NAME and y_NAME.")  # fmt: skip
-@scales_option("that at which the model is tested, if it is known")
+@scales_option(TESTED)
 @flip_option(True, ", except for the centre crop")
 @average_option
 @click.option("--evaluations", type=EvaluationsType(), default=",".join(EVALUATIONS),

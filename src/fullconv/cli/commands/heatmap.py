@@ -17,7 +17,7 @@ from fullconv.cli.loading import (
     load_fcn,
 )
 from fullconv.cli.options import (
-    MODEL_FORMS,
+    SAVED_TOO,
     Asked,
     classes_option,
     flip_option,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @click.command(
     short_help="Show where in an image a class is.",
-    epilog=MODEL_FORMS + " Here it may also be a network written by fullconv convert.",
+    epilog=SAVED_TOO,
 )
 @model_options
 @click.argument("image")

@@ -18,14 +18,14 @@ from fullconv.errors import FullconvError, UsageError
 from fullconv.evaluate.accuracy.table import ABSENT, EVERY, Accuracies, Problem, Row, evaluated
 from fullconv.evaluate.dense.batches import batches, beside, loaded
 from fullconv.evaluate.dense.evaluations import Evaluations, mean
-from fullconv.evaluate.dense.passes import BATCH
 from fullconv.evaluate.dense.scored import Found, scored
 from fullconv.evaluate.dense.views import Views, chosen_scales, views_of
-from fullconv.evaluate.preparation import MAX_PIXELS, check_fcn, check_preparation
+from fullconv.evaluate.preparation import check_fcn, check_preparation
 from fullconv.evaluate.scales import Given, Scale
-from fullconv.evaluate.words import EVALUATIONS
+from fullconv.evaluate.words import BATCH, EVALUATIONS
 from fullconv.geometry import times
 from fullconv.hosts.torch_fx.fcn import FCN
+from fullconv.storage import MAX_PIXELS
 from fullconv.storage.datasets import Dataset
 
 Progress = Callable[[int, int], None]

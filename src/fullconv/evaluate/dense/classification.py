@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fullconv.evaluate.class_names import class_name
 from fullconv.evaluate.dense.protocol import Protocol
 from fullconv.evaluate.scales import Scale
 from fullconv.tables import table
@@ -47,10 +48,10 @@ class Classification:
     def top(self, count: int = TOP) -> list[Guess]:
         """The most probable classes, the first one first; of equal ones the first class."""
         order = np.argsort(-self.probabilities, kind="stable")[:count]
-        return [Guess(int(i), self._name(int(i)), float(self.probabilities[i])) for i in order]
-
-    def _name(self, index: int) -> str:
-        return self.classes[index] if self.classes else f"class {index}"
+        return [
+            Guess(int(i), class_name(int(i), self.classes), float(self.probabilities[i]))
+            for i in order
+        ]
 
     def to_dict(self, count: int = TOP) -> dict[str, Any]:
         """The image and its top classes as JSON-serialisable values."""

@@ -18,12 +18,10 @@ from fullconv.evaluate.dense.batches import Loaded, batches, beside, in_order, l
 from fullconv.evaluate.dense.classification import Classification
 from fullconv.evaluate.dense.evaluations import Evaluations
 from fullconv.evaluate.dense.evaluations import mean as mean_of
-from fullconv.evaluate.dense.passes import BATCH
 from fullconv.evaluate.dense.protocol import Protocol
 from fullconv.evaluate.dense.scored import Found, scored
 from fullconv.evaluate.dense.views import Views, chosen_scales, views, views_of
 from fullconv.evaluate.preparation import (
-    MAX_PIXELS,
     Numbers,
     Source,
     check_fcn,
@@ -31,8 +29,9 @@ from fullconv.evaluate.preparation import (
     given_image,
 )
 from fullconv.evaluate.scales import AS_IT_IS, Given, Scale, left_out
-from fullconv.evaluate.words import EVALUATIONS
+from fullconv.evaluate.words import BATCH, EVALUATIONS
 from fullconv.hosts.torch_fx.fcn import FCN
+from fullconv.storage import MAX_PIXELS
 from fullconv.storage.images import Image
 from fullconv.storage.listing import image_files
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from fullconv.api.memory import Budget
 from fullconv.errors import UsageError
-from fullconv.evaluate.dense.passes import BATCH, Place, centre, cropped, dense, regular
-from fullconv.evaluate.words import AVERAGES, EVALUATIONS, check_choice
+from fullconv.evaluate.dense.passes import Place, centre, cropped, dense, regular
+from fullconv.evaluate.words import AVERAGES, BATCH, EVALUATIONS, check_choice
 from fullconv.hosts.torch_fx.fcn import FCN
 
 

@@ -14,14 +14,11 @@ import torch
 from torch import Tensor
 
 from fullconv.evaluate.scoring import probabilities_of, score
-from fullconv.evaluate.words import AVERAGES, check_choice
+from fullconv.evaluate.words import AVERAGES, BATCH, check_choice
 from fullconv.hosts.torch_fx.fcn import FCN
 
 GRID = 5
 """Crops along each axis in multi-crop evaluation: 5 × 5, 50 with flips (VGG, section 3.2)."""
-
-BATCH = 32
-"""Crops per call of the network."""
 
 Place = tuple[int, ...]
 """Where a crop begins, px per axis."""

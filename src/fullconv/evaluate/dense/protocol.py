@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fullconv.errors import UsageError
-from fullconv.evaluate.dense.passes import BATCH
 from fullconv.evaluate.scales import AS_IT_IS, Scale
-from fullconv.evaluate.words import AVERAGES, EVALUATIONS, check_choice
+from fullconv.evaluate.words import AVERAGES, BATCH, EVALUATIONS, check_choice
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,9 +54,7 @@ def views(
     at all of them take far more than `limit` bytes, where that is above 0.
     """
     size = tuple(x.shape[2:])
-    kept, skipped = _checked(size, scales, fcn, max_pixels, where, limit)
-    images = tuple(resized(x, scale.size(size)) for scale in kept)
-    return Views(size, images, kept, skipped)
+    return _at(x, *_checked(size, scales, fcn, max_pixels, where, limit))
 
 
 def views_of(
@@ -73,11 +71,8 @@ def views_of(
 
     Raises as `views` does, before anything is computed of the pixels.
     """
-    where = str(image.path)
-    kept, skipped = _checked(image.size, scales, fcn, max_pixels, where, limit)
-    x = prepared(image, mean or fcn.about.mean, std or fcn.about.std)
-    images = tuple(resized(x, scale.size(image.size)) for scale in kept)
-    return Views(image.size, images, kept, skipped)
+    checked = _checked(image.size, scales, fcn, max_pixels, str(image.path), limit)
+    return _at(prepared(image, mean or fcn.about.mean, std or fcn.about.std), *checked)
 
 
 def chosen_scales(
@@ -92,6 +87,12 @@ def chosen_scales(
         return scales_of(given)
     side = fcn.about.shortest
     return (AS_IT_IS,) if side is None else (Scale(shortest=side),)
+
+
+def _at(x: Tensor, kept: tuple[Scale, ...], skipped: tuple[Scale, ...]) -> Views:
+    size = tuple(x.shape[2:])
+    images = tuple(resized(x, scale.size(size)) for scale in kept)
+    return Views(size, images, kept, skipped)
 
 
 def _checked(

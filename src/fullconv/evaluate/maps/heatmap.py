@@ -21,7 +21,6 @@ from fullconv.evaluate.maps.score_maps import Floats, ScoreMap, best_classes, ch
 from fullconv.evaluate.pictures.overlay import BLOCK, Overlay, painted
 from fullconv.evaluate.pictures.panels import Panel, figure
 from fullconv.evaluate.preparation import (
-    MAX_PIXELS,
     Numbers,
     Source,
     check_fcn,
@@ -39,6 +38,7 @@ from fullconv.evaluate.scales import (
 )
 from fullconv.geometry import Box, Grid, times
 from fullconv.hosts.torch_fx.fcn import FCN
+from fullconv.storage import MAX_PIXELS
 from fullconv.storage.images import Image
 
 
