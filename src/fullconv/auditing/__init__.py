@@ -1,0 +1,1 @@
+"""What going fully convolutional costs, measured on the network at hand."""
