@@ -26,7 +26,7 @@ from fullconv.evaluate.accuracy import accuracy
 from fullconv.storage.datasets import Dataset, open_dataset, spread
 from fullconv.storage.description import to_text
 from fullconv.storage.files import atomic
-from studies import borders, page, small_vgg
+from studies import borders, cifar10, page, small_vgg
 
 ROOT = Path(__file__).parents[2]
 SCALES = (32, 40, 48)  # VGG's 256, 320, 384 at an eighth of the size
@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "dense-evaluation.md")
     options = parser.parse_args(arguments)
     options.cache.mkdir(parents=True, exist_ok=True)
-    file = small_vgg.images(small_vgg.data_folder(), options.cache, say)
+    file = cifar10.images(cifar10.data_folder(), options.cache, say)
     with np.load(file) as arrays:
         x, y = arrays["x_train"], arrays["y_train"]
     models = {
@@ -77,7 +77,7 @@ def measured(name: str, model: nn.Module, dataset: Dataset, cache: Path) -> dict
     if kept.exists():
         return json.loads(kept.read_text(encoding="utf-8"))
     fcn = fullconv.convert(model, small_vgg.WINDOW)
-    fcn.about = replace(fcn.about, mean=small_vgg.MEAN, std=small_vgg.STD)
+    fcn.about = replace(fcn.about, mean=cifar10.MEAN, std=cifar10.STD)
     say(f"{name}: {len(dataset):,} images")
     with Progress("images", len(dataset)) as progress:
         found = accuracy(fcn.optimize(), dataset, scales=SCALES, progress=progress)

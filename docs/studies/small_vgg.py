@@ -6,26 +6,22 @@ a native stride of 4 px, so that an image of 32 px has 2 × 2 cells as one of 25
 
 from __future__ import annotations
 
-import io
 import itertools
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import PIL.Image
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fullconv.errors import InputError
 from fullconv.storage.files import atomic
+from studies.cifar10 import MEAN, STD
 
 WINDOW = 28
 SMALLEST, LARGEST = 32, 48  # shortest side in training, px: scale jitter
-MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 EPOCHS, BATCH, RATE, DECAY = 14, 128, 0.2, 5e-4
 SEED = 0
 
@@ -57,38 +53,6 @@ def _group(channels: tuple[int, ...], padded: bool) -> list[nn.Module]:
         conv = nn.Conv2d(before, after, 3, padding=int(padded), bias=False)
         layers += [conv, nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
     return layers
-
-
-def images(data: Path, cache: Path, say: Callable[[str], None]) -> Path:
-    """The images as arrays `x_train, y_train, x_test, y_test` in one npz file, decoded once."""
-    path = cache / "cifar10.npz"
-    if not path.exists():
-        source = data / "datasets" / "cifar10_jpeg.npz"
-        if not source.exists():
-            raise InputError(
-                "the data set is not there.",
-                where=str(source),
-                hint="Name the folder that holds datasets/cifar10_jpeg.npz in $FULLCONV_DATA.",
-            )
-        say("decoding the images")
-        with np.load(source, allow_pickle=False) as packed:
-            arrays = {f"y_{split}": packed[f"y_{split}"] for split in ("train", "test")}
-            for split in ("train", "test"):
-                arrays[f"x_{split}"] = _decoded(packed, split)
-        with atomic(path) as part:
-            np.savez(part, **arrays)
-    return path
-
-
-def _decoded(packed: npt.NDArray, split: str) -> npt.NDArray[np.uint8]:
-    header, scan, ends = (packed[k] for k in ("jpeg_header", f"scan_{split}", f"off_{split}"))
-    front = header.tobytes()
-    return np.stack(
-        [
-            np.asarray(PIL.Image.open(io.BytesIO(front + scan[a:b].tobytes())).convert("RGB"))
-            for a, b in itertools.pairwise(ends)
-        ]
-    )
 
 
 def trained(
@@ -181,9 +145,3 @@ def crops(pixels: npt.NDArray[np.uint8], random: np.random.Generator) -> Tensor:
             for image, (top, left), flip in zip(x, places, mirrored, strict=True)
         ]
     )
-
-
-def data_folder() -> Path:
-    """Where the data sets lie: `$FULLCONV_DATA`, else beside the checkout."""
-    beside = Path(__file__).parents[3] / "shared" / "data"
-    return Path(os.environ.get("FULLCONV_DATA", beside))

@@ -12,7 +12,7 @@ import fullconv
 from fullconv.evaluate.accuracy import accuracy
 from fullconv.evaluate.accuracy.bootstrap import Estimate
 from fullconv.storage.datasets import open_dataset
-from studies import borders, page, small_vgg
+from studies import borders, cifar10, page, small_vgg
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -65,7 +65,7 @@ def test_without_padding_there_is_no_border(padded, tmp_path):
     model = small_vgg.network(padded=padded).eval()
     fcn = fullconv.convert(model, small_vgg.WINDOW)
     assert fcn.stride == (4, 4)
-    fcn.about = replace(fcn.about, mean=small_vgg.MEAN, std=small_vgg.STD)
+    fcn.about = replace(fcn.about, mean=cifar10.MEAN, std=cifar10.STD)
     found = accuracy(fcn, data, scales=[32], evaluations=["dense", "multi-crop"])
     (scale,) = borders.compare(model, fcn, data, found, [32], lambda text: None)
     assert scale["cells"] == [2, 2]
@@ -86,7 +86,7 @@ def test_training_crops_are_windows_of_the_images_at_some_scale():
     x = small_vgg.crops(pixels, np.random.default_rng(0))
     assert x.shape == (3, 3, 28, 28)
     for value, image in ((0, x[0]), (1, x[1])):
-        for channel, mean, std in zip(image, small_vgg.MEAN, small_vgg.STD, strict=True):
+        for channel, mean, std in zip(image, cifar10.MEAN, cifar10.STD, strict=True):
             torch.testing.assert_close(channel, torch.full((28, 28), (value - mean) / std))
 
 
