@@ -26,7 +26,7 @@ from fullconv.evaluate.accuracy import accuracy
 from fullconv.storage.datasets import Dataset, open_dataset, spread
 from fullconv.storage.description import to_text
 from fullconv.storage.files import atomic
-from studies import borders, cifar10, page, small_vgg
+from studies import borders, cifar10, page, pages, small_vgg
 
 ROOT = Path(__file__).parents[2]
 SCALES = (32, 40, 48)  # VGG's 256, 320, 384 at an eighth of the size
@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     answers = Path(__file__).with_suffix(".json")
     with atomic(answers) as part:
         part.write_text(to_text(facts), encoding="utf-8")
-    page.write(options.page, facts)
+    pages.write(options.page, page.MADE_BY, page.body(facts))
     say(f"wrote {answers} and {options.page}")
     return 0
 

@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from fullconv.evaluate.accuracy.bootstrap import Estimate
 from fullconv.evaluate.accuracy.table import signed
-from fullconv.storage.files import atomic
+from studies.pages import markdown, wrapped
 
-BEGIN = "<!-- made by make study-dense, from here -->"
-END = "<!-- to here -->"
+MADE_BY = "make study-dense"
 
 Facts = dict[str, Any]
-
-
-def write(path: Path, facts: Facts) -> None:
-    """Put the tables of the study between the markers of the page."""
-    text = path.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise SystemExit(f"{path} has no markers {BEGIN} and {END}")
-    with atomic(path) as part:
-        part.write_text(f"{before}{BEGIN}\n\n{body(facts)}\n{END}{after}", encoding="utf-8")
 
 
 def body(facts: Facts) -> str:
@@ -192,17 +177,6 @@ def compared(difference: Estimate, other: str) -> str:
     return f"shows no difference from {other} ({signed(difference)} points)"
 
 
-def wrapped(text: str) -> str:
-    """A paragraph in lines."""
-    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
-
-
 def of(numbers: dict[str, float]) -> Estimate:
     """An estimate as it stands in the JSON file."""
     return Estimate(**numbers)
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table, numbers to the right of the first column."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

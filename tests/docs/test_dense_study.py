@@ -12,7 +12,7 @@ import fullconv
 from fullconv.evaluate.accuracy import accuracy
 from fullconv.evaluate.accuracy.bootstrap import Estimate
 from fullconv.storage.datasets import open_dataset
-from studies import borders, cifar10, page, small_vgg
+from studies import borders, cifar10, page, pages, small_vgg
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -20,18 +20,18 @@ DOCS = Path(__file__).parents[2] / "docs"
 def test_the_page_is_made_of_the_figures_beside_it():
     facts = json.loads((DOCS / "studies" / "dense_evaluation.json").read_text(encoding="utf-8"))
     text = (DOCS / "dense-evaluation.md").read_text(encoding="utf-8")
-    assert f"{page.BEGIN}\n\n{page.body(facts)}\n{page.END}" in text
+    assert f"{pages.begin(page.MADE_BY)}\n\n{page.body(facts)}\n{pages.END}" in text
 
 
-def test_only_what_stands_between_the_markers_is_written(tmp_path, monkeypatch):
+def test_only_what_stands_between_the_markers_is_written(tmp_path):
     path = tmp_path / "page.md"
-    path.write_text(f"before\n{page.BEGIN}\nold\n{page.END}\nafter\n")
-    monkeypatch.setattr(page, "body", lambda facts: f"new {facts['n']}")
-    page.write(path, {"n": 3})
-    assert path.read_text() == f"before\n{page.BEGIN}\n\nnew 3\n{page.END}\nafter\n"
+    begin = pages.begin("make it")
+    path.write_text(f"before\n{begin}\nold\n{pages.END}\nafter\n")
+    pages.write(path, "make it", "new 3")
+    assert path.read_text() == f"before\n{begin}\n\nnew 3\n{pages.END}\nafter\n"
     path.write_text("nothing\n")
     with pytest.raises(SystemExit, match="has no markers"):
-        page.write(path, {"n": 3})
+        pages.write(path, "make it", "new 3")
     assert path.read_text() == "nothing\n"
 
 
