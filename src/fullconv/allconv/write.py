@@ -241,7 +241,8 @@ class _Work:
         return self.tree.get_submodule(path.rpartition(".")[0])
 
     def _input(self, name: str) -> fx.Node:
-        return self.nodes[self.reading.blueprint.by_name[name].inputs[0]]
+        node: fx.Node = self.nodes[self.reading.blueprint.by_name[name].inputs[0]]
+        return node
 
     def _put(self, node: fx.Node, new: fx.Node) -> None:
         """Let everyone read `new` instead of a node."""
