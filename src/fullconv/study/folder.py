@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +13,15 @@ from fullconv.errors import FullconvError, InputError, listed
 from fullconv.storage.description import is_sealed, read_description, sealed, write_description
 from fullconv.storage.files import atomic
 from fullconv.storage.locking import locked
+from fullconv.study.settings import differences
 from fullconv.study.value import Run
 from fullconv.training.state import Epoch
 
 SETTINGS, LOG, RUNS = "study.json", "log.jsonl", "runs"
 FORMAT = "fullconv study 1"
+PARTS = ".fullconv-*.part*"
+SHARED = ".images"
+"""Images in files, for as long as several processes train on them."""
 
 
 class Folder:
@@ -82,30 +87,35 @@ def opened(path: Path, settings: Mapping[str, Any]) -> Iterator[Folder]:
             with atomic(file) as part:
                 write_description(part, {"format": FORMAT, **settings})
         (path / RUNS).mkdir(exist_ok=True)
-        yield Folder(path)
+        _tidy(path)
+        try:
+            yield Folder(path)
+        finally:
+            _tidy(path)
+
+
+def _tidy(path: Path) -> None:
+    """Remove what processes that were killed have left."""
+    for stale in (*path.glob(PARTS), *(path / RUNS).glob(PARTS)):
+        stale.unlink(missing_ok=True)
+    shutil.rmtree(path / SHARED, ignore_errors=True)
 
 
 def _check_settings(file: Path, settings: Mapping[str, Any]) -> None:
     there = read_description(file)
-    if there.get("format") != FORMAT:
-        raise InputError("is no study of this version.", where=str(file))
-    wanted = json.loads(json.dumps(dict(settings)))
-    lines = [
-        f"{name}: {_short(there.get(name))} there, {_short(wanted.get(name))} now"
-        for name in dict.fromkeys((*wanted, *there))
-        if name != "format" and there.get(name) != wanted.get(name)
-    ]
-    if lines:
+    if there.pop("format", None) != FORMAT:
         raise InputError(
-            f"this folder holds a study with other settings:{listed(lines)}",
-            where=str(file.parent),
-            hint="Name another folder, or give the same settings to go on with it.",
+            "is not the description of a study that this version can read.",
+            where=str(file),
+            hint="Name another folder.",
         )
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 80 else text[:79] + "…"
+    other = list(differences(there, json.loads(json.dumps(dict(settings)))))
+    if other:
+        raise InputError(
+            f"this folder holds a study with other settings:{listed(other)}",
+            where=str(file.parent),
+            hint="Name another folder, or give the same settings to go on with this one.",
+        )
 
 
 class Log:

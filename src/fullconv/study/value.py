@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from statistics import fmean
@@ -91,7 +91,7 @@ class Row:
     @cached_property
     def errors(self) -> dict[int, float]:
         """Top-1 errors in % by seed, of the runs that did not fail."""
-        return {run.seed: run.error for run in self.runs if run.error is not None}
+        return errors_of(self.runs)
 
     @property
     def mean(self) -> float | None:
@@ -178,9 +178,15 @@ class Study:
         return text(self)
 
 
-def compared(row: Row, base: Row) -> Difference | None:
-    """A variant against the base, over the seeds that both have."""
-    common = [seed for seed in row.errors if seed in base.errors]
-    if row.variant == base.variant or not common:
+def errors_of(runs: Iterable[Run]) -> dict[int, float]:
+    """Top-1 errors in % by seed, of the runs that did not fail."""
+    return {run.seed: run.error for run in runs if run.error is not None}
+
+
+def compared(own: Iterable[Run], base: Iterable[Run]) -> Difference | None:
+    """A variant against the base, over the seeds that both have; None without any."""
+    ours, theirs = errors_of(own), errors_of(base)
+    common = [seed for seed in ours if seed in theirs]
+    if not common:
         return None
-    return difference([row.errors[s] for s in common], [base.errors[s] for s in common])
+    return difference([ours[seed] for seed in common], [theirs[seed] for seed in common])
