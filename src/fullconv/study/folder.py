@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ from fullconv.storage.description import is_sealed, read_description, sealed, wr
 from fullconv.storage.files import atomic
 from fullconv.storage.locking import locked
 from fullconv.study.settings import differences
-from fullconv.study.value import Run
+from fullconv.study.value import Run, StepTime
 from fullconv.training.state import Epoch
 
-SETTINGS, LOG, RUNS = "study.json", "log.jsonl", "runs"
+SETTINGS, LOG, RUNS, STEPS = "study.json", "log.jsonl", "runs", "steps.json"
 FORMAT = "fullconv study 1"
 PARTS = ".fullconv-*.part*"
 SHARED = ".images"
@@ -55,6 +56,23 @@ class Folder:
         """Write what a run came to."""
         with atomic(self._result(run.variant, run.seed)) as part:
             write_description(part, sealed({"run": run.to_dict()}))
+
+    def steps(self, variants: Sequence[str], threads: int) -> dict[str, StepTime] | None:
+        """The times of steps, if they were measured for these variants and as many threads."""
+        path = self.path / STEPS
+        if not path.exists():
+            return None
+        given = read_description(path)
+        times = given.get("variants", {})
+        if not is_sealed(given) or given["threads"] != threads or list(times) != list(variants):
+            return None
+        return {variant: StepTime(**times[variant]) for variant in variants}
+
+    def keep_steps(self, times: Mapping[str, StepTime], threads: int) -> None:
+        """Write the times of steps."""
+        found = {variant: asdict(took) for variant, took in times.items()}
+        with atomic(self.path / STEPS) as part:
+            write_description(part, sealed({"threads": threads, "variants": found}))
 
     def _result(self, variant: str, seed: int) -> Path:
         return self.path / RUNS / f"{variant}-{seed}.json"

@@ -27,9 +27,8 @@ from fullconv.study.value import Row, Run, StepTime, Study, compared
 from fullconv.study.variants import CHANGES, checked_variants, head_parameters
 from fullconv.study.words import SEEDS, VARIANTS
 from fullconv.training.answers import error_of, predictions
-from fullconv.training.distilling import TEMPERATURE
 from fullconv.training.parts import Parts, open_parts
-from fullconv.training.recipe import Recipe
+from fullconv.training.recipe import TEMPERATURE, Recipe
 from fullconv.training.state import Epoch
 
 Say = Callable[[str], object]
@@ -150,8 +149,13 @@ def study(
         with opened(Path(folder), settings) as place:
             pairs = [(name, seed) for seed in numbers for name in chosen]
             runs = _runs(task, place, pairs, machine, threads, say, progress)
-            say("timing a step of every variant")
-            steps = step_times(starts, task.train, task.recipe, probabilities=task.probabilities)
+            steps = place.steps(chosen, threads)
+            if steps is None:
+                say("timing a step of every variant")
+                steps = step_times(
+                    starts, task.train, task.recipe, probabilities=task.probabilities
+                )
+                place.keep_steps(steps, threads)
         return Study(
             settings,
             _rows(task, chosen, numbers, runs, steps, starts),

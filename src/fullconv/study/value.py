@@ -52,7 +52,7 @@ class StepTime:
         forward, backward: medians in ms; forward with the loss.
         ratio: median of forward and backward together, divided by those of the base in the same
             round.
-        low, high: the lowest and the highest round of the ratio.
+        low, high: quartiles of the ratio: between them lies the middle half of the rounds.
         rounds, batch, threads: how it was measured.
     """
 
@@ -73,7 +73,8 @@ class Row:
     Attributes:
         variant: its name.
         runs: in the order of the seeds.
-        parameters: how many it has, and `head` of them in the layers behind the body.
+        parameters: how many it has.
+        head: how many of them are those of the layers behind the body.
         against: the difference to the base; None for the base, and without a common seed.
         step: how long a step takes.
         gap: for "exact", the largest difference of its scores from those of "fc" at the start,
@@ -83,7 +84,7 @@ class Row:
     variant: str
     runs: tuple[Run, ...]
     parameters: int
-    head: int | None = None
+    head: int
     against: Difference | None = None
     step: StepTime | None = None
     gap: float | None = None

@@ -13,11 +13,10 @@ from fullconv.errors import UsageError
 from fullconv.hosts.torch_fx.tracing import in_eval
 from fullconv.training.answers import logits_of
 from fullconv.training.loop import autocast, train
-from fullconv.training.recipe import Recipe
+from fullconv.training.recipe import TEMPERATURE, Recipe
 from fullconv.training.samples import Samples
 from fullconv.training.state import Epoch
 
-TEMPERATURE = 4.0
 HARD = 0.1
 """The share of the labels in the loss: "considerably lower" than the teacher's (section 2)."""
 
