@@ -9,14 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fullconv.study.make import Machine, study
+    from fullconv.study.make import study
     from fullconv.study.value import Row, Run, StepTime, Study
 
-__all__ = ["Machine", "Row", "Run", "StepTime", "Study", "study"]
+__all__ = ["Row", "Run", "StepTime", "Study", "study"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'fullconv.study' has no attribute {name!r}")
-    home = "make" if name in ("Machine", "study") else "value"
+    home = "make" if name == "study" else "value"
     return getattr(import_module(f"fullconv.study.{home}"), name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -36,38 +35,6 @@ Progress = Callable[[int, int], object]
 """Called with how many epochs are done, and of how many."""
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """How the work is spread.
-
-    Attributes:
-        jobs: processes that train at a time; with one, this process trains.
-        threads: of PyTorch in each; None are all it has for one process, and 1 for several.
-        load: makes the network in the other processes, where it cannot be sent there.
-
-    Raises UsageError for numbers below 1.
-    """
-
-    jobs: int = 1
-    threads: int | None = None
-    load: Load | None = None
-
-    def __post_init__(self) -> None:
-        if self.jobs < 1 or (self.threads is not None and self.threads < 1):
-            raise UsageError(f"jobs={self.jobs} and threads={self.threads} must be at least 1.")
-
-    @contextmanager
-    def in_use(self) -> Iterator[int]:
-        """Let PyTorch use as many threads meanwhile; how many they are."""
-        before = torch.get_num_threads()
-        count = self.threads or (before if self.jobs == 1 else 1)
-        torch.set_num_threads(count)
-        try:
-            yield count
-        finally:
-            torch.set_num_threads(before)
-
-
 def study(
     model: nn.Module,
     data: str | os.PathLike[str] | Parts,
@@ -79,8 +46,10 @@ def study(
     recipe: Recipe | None = None,
     distill: bool = False,
     temperature: float = TEMPERATURE,
-    machine: Machine | None = None,
-    names: tuple[str, str] = ("", ""),
+    jobs: int = 1,
+    threads: int | None = None,
+    load: Load | None = None,
+    name: str = "",
     say: Say = lambda text: None,
     progress: Progress = lambda done, total: None,
 ) -> Study:
@@ -105,8 +74,10 @@ def study(
         distill: start from the weights of the network instead, and learn its answers
             (`fullconv.training.distill`).
         temperature: at which they are learnt.
-        machine: processes and threads.
-        names: what to call the network and the data in the report.
+        jobs: processes that train at a time; with one, this process trains.
+        threads: of PyTorch in each; by default all it has for one process, and 1 for several.
+        load: makes the network in the other processes, where it cannot be sent there.
+        name: what to call the network in the report.
         say: told what is remarkable.
         progress: told how many epochs are done.
 
@@ -119,7 +90,8 @@ def study(
         IncompleteError: other processes that trained died again and again.
         FullconvError: another process works in the folder.
     """
-    machine = Machine() if machine is None else machine
+    if jobs < 1 or (threads is not None and threads < 1):
+        raise UsageError(f"jobs={jobs} and threads={threads} must be at least 1.")
     chosen, numbers = checked_variants(variants), _seeds(seeds)
     plan = fullconv.plan(model, window)
     size = per_axis(window, 2, "window")
@@ -143,19 +115,19 @@ def study(
         Recipe() if recipe is None else recipe,
         temperature if distill else None,
     )
-    with machine.in_use() as threads:
+    with _threads(threads or (1 if jobs > 1 else torch.get_num_threads())) as each:
         starts = {name: task.network(name, numbers[0]) for name in chosen}  # or it is refused
-        settings = settings_of(task, *names)
+        settings = settings_of(task, name, data.source)
         with opened(Path(folder), settings) as place:
             pairs = [(name, seed) for seed in numbers for name in chosen]
-            runs = _runs(task, place, pairs, machine, threads, say, progress)
-            steps = place.steps(chosen, threads)
+            runs = _runs(task, place, pairs, jobs, each, load, say, progress)
+            steps = place.steps(chosen, each)
             if steps is None:
                 say("timing a step of every variant")
                 steps = step_times(
                     starts, task.train, task.recipe, probabilities=task.probabilities
                 )
-                place.keep_steps(steps, threads)
+                place.keep_steps(steps, each)
         return Study(
             settings,
             _rows(task, chosen, numbers, runs, steps, starts),
@@ -170,8 +142,9 @@ def _runs(
     task: Task,
     folder: Folder,
     pairs: Sequence[Pair],
-    machine: Machine,
+    jobs: int,
     threads: int,
+    load: Load | None,
     say: Say,
     progress: Progress,
 ) -> dict[Pair, Run]:
@@ -194,10 +167,8 @@ def _runs(
         say(f"{folder.path}: {len(found)} of {len(pairs)} runs are done already")
     left = [pair for pair in pairs if pair not in found]
     coming = (
-        in_processes(
-            task, folder, left, note, jobs=machine.jobs, threads=threads, load=machine.load
-        )
-        if machine.jobs > 1 and len(left) > 1
+        in_processes(task, folder, left, note, jobs=jobs, threads=threads, load=load)
+        if jobs > 1 and len(left) > 1
         else in_turn(task, folder, left, note)
     )
     for ended in coming:
@@ -263,3 +234,14 @@ def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
             f"seeds={seeds} cannot be.", hint="Give how many (5), or numbers from 0 (0, 1, 2)."
         )
     return numbers
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[int]:
+    """Let PyTorch use as many threads meanwhile."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield count
+    finally:
+        torch.set_num_threads(before)

@@ -117,8 +117,9 @@ def _within(row: Row, base: Row) -> str:
 
 
 def _costs(row: Row, base: Row) -> str:
-    share = 100 * (row.parameters / base.parameters - 1)
-    text = f"; it has {abs(share):.0f} % {'fewer' if share < 0 else 'more'} parameters"
+    more = row.parameters - base.parameters
+    share = f"{100 * abs(more) / base.parameters:.2g} % {'fewer' if more < 0 else 'more'}"
+    text = f"; it has {share if more else 'as many'} parameters"
     if row.step is not None:
         text += f", and a step takes {row.step.ratio:.2f} times as long"
     return text

@@ -191,7 +191,6 @@ def study(
     of a step. All is kept in a folder: after Ctrl-C, or worse, the same command goes on.
     """
     from fullconv.models import load_model
-    from fullconv.study import Machine
     from fullconv.study import study as run
     from fullconv.study.plot import import_pyplot
     from fullconv.study.write import write_report
@@ -224,8 +223,10 @@ def study(
                 recipe=recipe,
                 distill=distill,
                 temperature=temperature,
-                machine=Machine(jobs, threads, load),
-                names=(model, data),
+                jobs=jobs,
+                threads=threads,
+                load=load,
+                name=model,
                 say=say,
                 progress=progress,
             )
