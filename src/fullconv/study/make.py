@@ -26,6 +26,7 @@ from fullconv.study.value import Row, Run, StepTime, Study, compared
 from fullconv.study.variants import CHANGES, checked_variants, head_parameters
 from fullconv.study.words import SEEDS, VARIANTS
 from fullconv.training.answers import error_of, predictions
+from fullconv.training.batches import check_shift
 from fullconv.training.parts import Parts, open_parts
 from fullconv.training.recipe import TEMPERATURE, Recipe
 from fullconv.training.state import Epoch
@@ -115,6 +116,7 @@ def study(
         Recipe() if recipe is None else recipe,
         temperature if distill else None,
     )
+    check_shift(task.train, task.recipe)
     with _threads(threads or (1 if jobs > 1 else torch.get_num_threads())) as each:
         starts = {name: task.network(name, numbers[0]) for name in chosen}  # or it is refused
         settings = settings_of(task, name, data.source)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,7 @@ def distill(
     temperature: float = TEMPERATURE,
     hard: float = HARD,
     probabilities: bool = False,
-    state: Path | None = None,
+    state: str | os.PathLike[str] | None = None,
     note: Callable[[Epoch], object] | None = None,
 ) -> tuple[Epoch, ...]:
     """Train `student` in place to answer as `teacher` does; it comes back in inference mode.

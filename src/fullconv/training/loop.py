@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,7 +44,7 @@ def train(
     *,
     loss: Loss = cross_entropy,
     probabilities: bool = False,
-    state: Path | None = None,
+    state: str | os.PathLike[str] | None = None,
     note: Callable[[Epoch], object] | None = None,
 ) -> tuple[Epoch, ...]:
     """Train a network in place, from the weights it has; it comes back in inference mode.
@@ -70,7 +71,8 @@ def train(
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = _optimizer(network, recipe)
     settings = recipe.to_dict()
-    epochs = () if state is None else load_state(state, network, optimizer, settings)
+    kept = None if state is None else Path(state)
+    epochs = () if kept is None else load_state(kept, network, optimizer, settings)
     for epoch in epochs:
         if note is not None:
             note(epoch)
@@ -78,9 +80,9 @@ def train(
     with _own_random_numbers(device):
         for number in range(len(epochs) + 1, recipe.epochs + 1):
             epochs = (*epochs, trained.epoch(number))
-            if state is not None:
+            if kept is not None:
                 last = number == recipe.epochs
-                save_state(state, network, None if last else optimizer, epochs, settings)
+                save_state(kept, network, None if last else optimizer, epochs, settings)
             if note is not None:
                 note(epochs[-1])
     network.eval()

@@ -152,7 +152,7 @@ _images_options = together(
               show_default=True, metavar="T",
               help="Softens the answers that are learnt.")  # fmt: skip
 @click.option("-o", "--out", metavar="FOLDER",
-              help="Where everything is kept [study-MODEL].")  # fmt: skip
+              help="Where everything is kept [study-MODEL, or study-MODEL-distilled].")  # fmt: skip
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, metavar="N",
               help="Processes that train at a time, with one thread each.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(1), metavar="N",
@@ -207,7 +207,7 @@ def study(
     say(f"{model}: weights {classifier.weights}")
     asked = Asked(model, weights, window, None, None, None)
     size = window_of(classifier, asked)
-    folder = Path(out or default_folder(model))
+    folder = Path(out or default_folder(model, distill))
     try:
         with Progress("images") as progress:
             parts = _parts(classifier, size, data, images, progress)
@@ -247,10 +247,11 @@ def load_module(model: str, weights: str | None, architecture_only: bool) -> nn.
     return load_model(model, weights=weights, architecture_only=architecture_only).module
 
 
-def default_folder(model: str) -> str:
+def default_folder(model: str, distilled: bool) -> str:
     """`study-` and the name of a MODEL in letters that fit a file."""
     name = model.rpartition("/")[2].replace(":random", "")
-    return "study-" + (re.sub(r"[^A-Za-z0-9_]+", "-", name).strip("-") or "model")
+    word = re.sub(r"[^A-Za-z0-9_]+", "-", name).strip("-") or "model"
+    return f"study-{word}" + ("-distilled" if distilled else "")
 
 
 def _parts(
