@@ -112,6 +112,15 @@ def test_variants_and_seeds_may_be_added_later(tmp_path, whole):
     assert f"{tmp_path / 's'}: 1 of 4 runs are done already" in said
 
 
+def test_the_same_function_is_measured_before_batch_norms_have_seen_a_step(tmp_path):
+    layers = [nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+              nn.Linear(4 * 49, 3)]  # fmt: skip
+    found = study(nn.Sequential(*layers), parts(), 16, folder=tmp_path / "s", seeds=1, threads=1,
+                  recipe=Recipe(epochs=1, batch=40), variants=("fc", "exact"))  # fmt: skip
+    assert found.row("exact").gap < 1e-12
+    assert set(found.settings["versions"]) == {"fullconv", "torch"}
+
+
 class StoppedError(Exception):
     pass
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from fullconv.errors import InputError
+from fullconv.errors import FullconvError, InputError
 from fullconv.training import Diverged, Recipe, error_of, predictions, start_afresh, train
 from fullconv.training.batches import epoch_batches
 from learnable import network, samples
@@ -157,3 +157,36 @@ def test_states_that_cannot_be_gone_on_with(tmp_path):
         with pytest.raises(InputError) as error:
             train(fresh(), samples(), short, state=path)
         assert str(error.value) == f"{path}: is damaged, or no state of a training.\n{again}"
+
+
+def test_a_network_in_float64_stays_there():
+    net = fresh().double()
+    (epoch,) = train(net, samples(), Recipe(epochs=1, batch=40))
+    assert next(net.parameters()).dtype == torch.float64
+    assert predictions(net, samples(6)).shape == (6, 3)
+    assert epoch.loss < 2
+
+
+def test_batches_that_are_too_small_for_batch_norm():
+    net = nn.Sequential(nn.Conv2d(1, 3, 16), nn.BatchNorm2d(3), nn.Flatten())
+    with pytest.raises(InputError) as error:
+        train(net, samples(4), Recipe(epochs=1, batch=1))
+    assert str(error.value).startswith("a step of 1 images is too small for batch norm: Expected")
+    assert str(error.value).endswith("Give it more (--batch, batch=).")
+
+
+class Greedy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        return torch.empty(2**60, dtype=torch.uint8) * self.scale
+
+
+def test_memory_that_does_not_suffice():
+    with pytest.raises(FullconvError) as error:
+        train(Greedy(), samples(4), Recipe(epochs=1, batch=2))
+    assert str(error.value) == (
+        "the memory does not suffice for a step of 2 images.\nGive it fewer (--batch, batch=)."
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,9 @@ from fullconv.training.state import Epoch
 Say = Callable[[str], object]
 Progress = Callable[[int, int], object]
 """Called with how many epochs are done, and of how many."""
+
+PAIR = {"fc", "exact"}
+"""The same function twice."""
 
 
 def study(
@@ -123,6 +127,8 @@ def study(
         with opened(Path(folder), settings) as place:
             pairs = [(name, seed) for seed in numbers for name in chosen]
             runs = _runs(task, place, pairs, jobs, each, load, say, progress)
+            # Before any step: batch norms would remember it, each in its own rounding.
+            gap = _gap(task, starts["fc"], starts["exact"]) if set(starts) >= PAIR else None
             steps = place.steps(chosen, each)
             if steps is None:
                 say("timing a step of every variant")
@@ -132,7 +138,7 @@ def study(
                 place.keep_steps(steps, each)
         return Study(
             settings,
-            _rows(task, chosen, numbers, runs, steps, starts),
+            _rows(task, chosen, numbers, runs, steps, gap),
             (len(task.train), len(task.test)),
             _error(task, model) if distill else None,
             data.remarks,
@@ -189,7 +195,7 @@ def _rows(
     seeds: tuple[int, ...],
     runs: Mapping[Pair, Run],
     steps: Mapping[str, StepTime],
-    starts: Mapping[str, nn.Module],
+    gap: float | None,
 ) -> tuple[Row, ...]:
     rows: list[Row] = []
     for name in names:
@@ -197,18 +203,15 @@ def _rows(
         plan = plan_variant(task.model, task.window, pools=pools, head=head)
         own = tuple(runs[name, seed] for seed in seeds)
         against: Difference | None = compared(own, rows[0].runs) if rows else None
-        gap = None
-        if name == "exact" and "fc" in starts:
-            gap = _gap(task, starts["fc"], starts["exact"])
         rows.append(
             Row(
                 name,
                 own,
-                parameters=sum(parameter.numel() for parameter in starts[name].parameters()),
+                parameters=own[0].parameters,
                 head=head_parameters(name, plan),
                 against=against,
                 step=steps[name],
-                gap=gap,
+                gap=gap if name == "exact" else None,
             )
         )
     return tuple(rows)
@@ -224,8 +227,9 @@ def _gap(task: Task, fc: nn.Module, exact: nn.Module) -> float:
     images = task.train.prepared(task.train.pixels[:16]).double()
     scores = []
     for network in (fc, exact):
-        with in_eval(network), torch.inference_mode():
-            scores.append(network.double()(images))
+        twin = copy.deepcopy(network).double()
+        with in_eval(twin), torch.inference_mode():
+            scores.append(twin(images))
     return float((scores[0] - scores[1]).abs().max() / scores[0].abs().max())
 
 

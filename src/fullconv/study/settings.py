@@ -7,13 +7,16 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
+
+import fullconv
 
 if TYPE_CHECKING:
     from fullconv.study.task import Task
 
-NAMES = ("model", "data")
-"""Settings that say what things are called, and change no result."""
+NAMES = ("model", "data", "versions")
+"""Settings that are told, and not compared: what things are called, and what a study began with."""
 
 _PLACE = re.compile(r" at 0x[0-9a-fA-F]+")  # of an object in memory
 
@@ -25,6 +28,7 @@ def settings_of(task: Task, model: str, data: str) -> dict[str, Any]:
     return {
         "model": model,
         "data": data,
+        "versions": {"fullconv": fullconv.__version__, "torch": str(torch.__version__)},
         "network": digest(task.model, weights=task.temperature is not None),
         "window": list(task.window),
         "train": {"images": len(task.train), "sha256": task.train.digest()},

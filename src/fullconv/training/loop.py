@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fullconv.errors import FullconvError
+from fullconv.errors import FullconvError, InputError
 from fullconv.training.answers import logits_of
 from fullconv.training.batches import check_shift, epoch_batches, steps_of
 from fullconv.training.recipe import Recipe
@@ -51,7 +51,7 @@ def train(
 
     Args:
         network: `(N, C, H, W)` to scores `(N, K)`, or to probabilities where `probabilities`. It
-            is trained on the device it is on.
+            is trained on the device it is on, in the type of its parameters.
         samples: the images, with a label below K for each.
         recipe: how.
         loss: what is made small.
@@ -104,6 +104,7 @@ class _Training:
         self._network, self._samples, self._recipe = network, samples, recipe
         self._loss, self._probabilities, self._optimizer = loss, probabilities, optimizer
         self._steps = steps_of(samples, recipe)
+        self._dtype = next(network.parameters(), torch.empty(0)).dtype
 
     def epoch(self, number: int) -> Epoch:
         """One pass over the images, from 1. Raises Diverged."""
@@ -135,12 +136,14 @@ class _Training:
         rate = recipe.rate_at(step, recipe.epochs * self._steps)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        with autocast(images.device, recipe):
-            answer = self._network(images)
-        logits = logits_of(answer, probabilities=self._probabilities)
-        value = self._loss(images, logits, labels)
-        self._optimizer.zero_grad()
-        value.backward()  # type: ignore[no-untyped-call]
+        images = images.to(self._dtype)
+        with _memory_told(len(images)):
+            with autocast(images.device, recipe):
+                answer = self._network(images)
+            logits = logits_of(answer, probabilities=self._probabilities)
+            value = self._loss(images, logits, labels)
+            self._optimizer.zero_grad()
+            value.backward()  # type: ignore[no-untyped-call]
         if recipe.clip is not None:
             nn.utils.clip_grad_norm_(self._network.parameters(), recipe.clip)
         self._optimizer.step()
@@ -178,6 +181,28 @@ def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         weight_decay=recipe.decay,
         nesterov=recipe.momentum > 0,
     )
+
+
+@contextmanager
+def _memory_told(images: int) -> Iterator[None]:
+    """Say what to do where a step does not fit, or batch norm has too little to learn from."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        short = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if not short and "allocate memory" not in str(error):
+            raise
+        raise FullconvError(
+            f"the memory does not suffice for a step of {images} images.",
+            hint="Give it fewer (--batch, batch=).",
+        ) from error
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise InputError(
+            f"a step of {images} images is too small for batch norm: {error}.",
+            hint="Give it more (--batch, batch=).",
+        ) from error
 
 
 @contextmanager
