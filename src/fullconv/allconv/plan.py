@@ -120,8 +120,8 @@ class AllConvPlan:
         facts = [
             ("window", f"{times(self.window)} px"),
             ("parameters", f"{self.parameters:,} → {self.new_parameters:,}"),
-            ("in the head", f"{self.in_head:,} ({share:.1%}) → {self.new_head:,}"),
-            ("for pools", f"{self.added_by_pools:+,}"),
+            ("of them in the head", f"{self.in_head:,} ({share:.1%}) → {self.new_head:,}"),
+            ("of them for pools", f"{self.added_by_pools:+,}"),
         ]
         if self.left_out:
             facts.append(("left out", f"{self.left_out:,}, which no answer is computed from"))
