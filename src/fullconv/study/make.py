@@ -61,8 +61,9 @@ def study(
 
     Args:
         model: a CNN classifier, `(N, C, H, W)` to `(N, K)`. It stays as it is.
-        data: a folder or an .npz file, or the `Parts` of it, from
-            `fullconv.training.open_parts`.
+        data: a folder or an .npz file, or the `Parts` of it, from `fullconv.training.open_parts`.
+            Pixels of a path are normalised by those of the training images; to distil they are fed
+            as they are, from 0 to 1: a network that was trained otherwise needs `Parts`.
         window: its input size in px.
         folder: keeps the settings, the log and every run, finished or not. A study that was stopped
             goes on there, to the same result; variants and seeds may be added later.
@@ -107,6 +108,8 @@ def study(
             resolve=lambda word: find_class(word, None, classes),
             classes=classes,
             channels=plan.channels,
+            mean=(0.0,) if distill else None,
+            std=(1.0,) if distill else None,
         )
     for remark in data.remarks:
         say(remark)

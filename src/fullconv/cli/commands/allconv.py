@@ -9,6 +9,7 @@ import click
 
 from fullconv.allconv.words import HEADS, POOLS
 from fullconv.cli.answers import say, show
+from fullconv.cli.commands.allconv_distill import Lesson, learn, lesson_options
 from fullconv.cli.interrupt import at_once
 from fullconv.cli.loading import Numbers, as_path, describe, introduce, window_of
 from fullconv.cli.options import (
@@ -22,6 +23,7 @@ from fullconv.cli.options import (
     preparation_options,
 )
 from fullconv.cli.progress import Progress
+from fullconv.cli.training import raise_unread
 from fullconv.errors import UsageError
 
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
 @classes_option
 @preparation_options
 @pixels_option
+@lesson_options
 @json_option
 def allconv(
     asked: Asked,
@@ -79,19 +82,20 @@ def allconv(
     mean: Numbers,
     std: Numbers,
     max_pixels: int,
+    lesson: Lesson,
     as_json: bool,
 ) -> None:
     """Show what would become of MODEL as an all-convolutional network (Springenberg et al. 2015),
     how each new layer begins and what that costs in parameters.
 
     With -o the network is made and written, as "fullconv convert" writes one: heatmap, classify and
-    evaluate read it. Where it begins as another function it has to be trained: fullconv study, or
-    fullconv.all_convolutional in Python.
+    evaluate read it. Where it begins as another function it has to be trained: by --distill, or in
+    Python. What that costs in accuracy, fullconv study measures.
     """
     if output is not None and not only_plan:
-        _make(asked, pools, head, images, output, classes, mean, std, max_pixels, as_json)
+        _make(asked, pools, head, images, output, classes, mean, std, max_pixels, lesson, as_json)
         return
-    _refuse_unused(output, asked, classes, mean, std)
+    _refuse_unused(output, asked, classes, mean, std, lesson)
     from fullconv.allconv.build import plan as make_plan
     from fullconv.models import load_model
 
@@ -103,12 +107,18 @@ def allconv(
 
 
 def _refuse_unused(
-    output: str | None, asked: Asked, classes: str | None, mean: Numbers, std: Numbers
+    output: str | None,
+    asked: Asked,
+    classes: str | None,
+    mean: Numbers,
+    std: Numbers,
+    lesson: Lesson,
 ) -> None:
     """Raise UsageError for what says how to write a network, where none is written."""
     if output is not None:
         raise UsageError("--plan and -o exclude each other.", hint="Leave --plan out to write.")
     given = {**asked.options, "classes": classes, "mean": mean, "std": std}
+    given["distill"] = lesson.data
     unused = [f"--{name}" for name, value in given.items() if value is not None]
     if unused:
         raise UsageError(
@@ -128,6 +138,7 @@ def _make(
     mean: Numbers,
     std: Numbers,
     max_pixels: int,
+    lesson: Lesson,
     as_json: bool,
 ) -> None:
     """Make the network, and write its FCN."""
@@ -135,6 +146,7 @@ def _make(
     from fullconv.api.convert import convert
     from fullconv.api.save import check_target, save
     from fullconv.models import load_model
+    from fullconv.models.classifier import repeatable
     from fullconv.storage.listing import image_files
 
     if Path(output).suffix != ".safetensors":
@@ -153,11 +165,14 @@ def _make(
     if files:
         pictures = _pictures(classifier, window, files, mean, std, max_pixels)
         say(f"fitting to {len(files):,} images ...")
-    with at_once():
+    with at_once(), repeatable():
         network = all_convolutional(
             classifier.module, window, pools=pools, head=head, images=pictures
         )
-        fcn = convert(network, window, **asked.options)
+    learnt, state = None, Path(output).with_suffix(".training.pt")
+    if lesson.data is not None:
+        learnt = learn(network, classifier, window, lesson, mean, std, classes, state)
+    fcn = convert(network, window, **asked.options)
     introduce(fcn, classifier)
     describe(fcn, classes, mean, std)
     data: dict[str, Any] = {"model": asked.model, "plan": network.plan.to_dict()}
@@ -170,8 +185,14 @@ def _make(
             f"on the images: the top class of the classifier for {agreed['same_class']:,} of "
             f"{agreed['images']:,}\n"
         )
+    if learnt is not None:
+        data["learnt"] = learnt.to_dict()
+        text += f"{learnt}\n"
     data["written"] = [str(path) for path in save(fcn, output)]
+    state.unlink(missing_ok=True)
     show(f"{text}\nwritten: {', '.join(data['written'])}", data, as_json)
+    if learnt is not None:
+        raise_unread(learnt.parts.unread, "it learnt from the others")
 
 
 def _pictures(
