@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def number(value: float) -> str:
-    """Three significant digits, or all digits of a whole number: 0.0123, 1,280, −0.5, 2.1×10⁹."""
+def number(value: float, *, even: bool = False) -> str:
+    """Three significant digits, or all of a whole number: 0.0123, 1,280, −0.5, 2.1×10⁹.
+
+    With `even` zeros at the end are kept, for columns: 0.500.
+    """
     if not math.isfinite(value):
         return "–" if math.isnan(value) else ("∞" if value > 0 else "−∞")
     size = abs(value)
@@ -28,7 +31,7 @@ def number(value: float) -> str:
         text = f"{size:,.0f}"
     else:
         text = f"{size:.{2 - math.floor(math.log10(size))}f}"
-        text = text.rstrip("0").rstrip(".") if "." in text else text
+        text = text.rstrip("0").rstrip(".") if "." in text and not even else text
     return f"−{text}" if value < 0 else text
 
 
@@ -83,13 +86,3 @@ def apart(places: Iterable[tuple[float, float]], gap: float) -> list[int]:
     if boxes[-1][0] >= boxes[kept[-1]][1] + gap:
         kept.append(len(boxes) - 1)
     return kept
-
-
-def distinct(values: Iterable[float]) -> list[float]:
-    """Each value once, ascending."""
-    return sorted(set(values))
-
-
-def finite(values: Sequence[float]) -> list[float]:
-    """Those that can be drawn."""
-    return [value for value in values if math.isfinite(value)]

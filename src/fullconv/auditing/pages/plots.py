@@ -19,7 +19,7 @@ from fullconv.errors import MissingExtraError
 WIDTH = 420  # px; a telephone shows some 360
 PLOT = 210  # px, height of a plot of lines or of standing bars
 BAR = 14  # px, thickness of a lying bar
-SMALL = 11  # px, print
+SMALL = 12  # px, print
 LETTER = 0.62  # mean width of a letter relative to its size, in matplotlib's font, which is wide
 LEFT = 52  # px, about what the numbers of the vertical axis take
 LONGEST = 56  # letters in a line across the chart
@@ -129,7 +129,12 @@ def _bars(chart: Chart) -> Any:
         draw, start, width = ("barh", "left", "height") if lying else ("bar", "bottom", "width")
         handles.append(
             getattr(axes, draw)(
-                at, sizes, edgecolor=color, linewidth=1, **{start: base, width: 0.86 * thick}, **filled
+                at,
+                sizes,
+                edgecolor=color,
+                linewidth=1,
+                **{start: base, width: 0.86 * thick},
+                **filled,
             )
         )
     _legend(figure, handles, chart)
