@@ -6,7 +6,7 @@ import base64
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
@@ -34,8 +34,9 @@ def html(report: Report) -> str:
     )
     environment.filters["glued"] = glued
     template = environment.from_string(files.joinpath("report.html.j2").read_text("utf-8"))
-    sections = [_shown(section, f"{i}") for i, section in enumerate(report.sections, 1)]
-    return template.render(
+    names = _anchors(report.sections)
+    sections = [_shown(*entry) for entry in zip(report.sections, names, strict=True)]
+    text = template.render(
         report=report,
         sections=sections,
         verdicts=[section for section in sections if section["verdict"]],
@@ -43,6 +44,8 @@ def html(report: Report) -> str:
         figures_json=_embedded(report.facts),
         version=fullconv.__version__,
     )
+    # A file's name may hold bytes that are no text, and a class name anything.
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]", "\ufffd", text)
 
 
 def glued(text: str) -> str:
@@ -52,12 +55,21 @@ def glued(text: str) -> str:
     )
 
 
-def _shown(section: Section, place: str) -> dict[str, Any]:
-    """What the template shows of a section. Its anchor stays the same when sections move."""
-    anchor = re.sub(r"[^a-z0-9]+", "-", section.key.lower()).strip("-") or f"section-{place}"
+def _anchors(sections: Sequence[Section]) -> list[str]:
+    """A name for each section by which the page links to it: its key, if it can be."""
+    names: list[str] = []
+    for place, section in enumerate(sections, 1):
+        name = re.sub(r"[^a-z0-9]+", "-", section.key.lower()).strip("-")
+        taken = not name or name in (*names, "verdict", "figures")
+        names.append(f"{name or 'section'}-{place}" if taken else name)
+    return names
+
+
+def _shown(section: Section, anchor: str) -> dict[str, Any]:
+    """What the template shows of a section."""
     charts = []
     for index, chart in enumerate(section.charts, 1):
-        drawn = svg(chart, f"{anchor}-{index}")
+        drawn = svg(chart, f"{anchor}-chart-{index}")
         if drawn:
             more = says_more(chart, section.tables)
             shown = {"title": chart.title, "svg": Markup(drawn)}
