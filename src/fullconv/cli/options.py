@@ -131,29 +131,42 @@ def single(size: tuple[int, ...] | None) -> int | tuple[int, ...] | None:
 
 
 def model_options(command: Command) -> Command:
-    """MODEL and how to load it; the command gets them as one `Asked`."""
+    """MODEL and how to load and convert it; the command gets them as one `Asked`."""
+    return together(_classifier_options, _conversion_options)(_packed(command))
+
+
+def classifier_options(command: Command) -> Command:
+    """MODEL and how to load it, for a command that converts it in ways of its own."""
+    return _classifier_options(_packed(command))
+
+
+def _packed(command: Command) -> Command:
+    """The command, which gets the options of `Asked` as one; None are those it has not."""
 
     @wraps(command)
     def packed(**given: Any) -> Any:
-        asked = Asked(**{field.name: given.pop(field.name) for field in fields(Asked)})
+        asked = Asked(**{field.name: given.pop(field.name, None) for field in fields(Asked)})
         return command(asked=asked, **given)
 
-    return _model_options(packed)
+    return packed
 
 
-_model_options = together(
+_classifier_options = together(
     click.argument("model"),
     click.option("--weights", metavar="FILE",
                  help="Its weights: safetensors, or a PyTorch checkpoint."),
     click.option("--window", type=Size(),
                  help="Input size it was built for, as 224 or 224x160 (height x width) "
                  "[the model's]."),
-    click.option("--stride", type=Size(),
-                 help="Distance between windows: any divisor of the native one, which is the "
-                 "default."),
     click.option("--context", type=click.Choice(["window", "image"]),
                  help="What ops that look at the whole map (squeeze-excite) see in a larger image: "
                  "the window around each cell [default], or all of it."),
+)  # fmt: skip
+
+_conversion_options = together(
+    click.option("--stride", type=Size(),
+                 help="Distance between windows: any divisor of the native one, which is the "
+                 "default."),
     click.option("--method", type=click.Choice(["dilate", "fragments"]),
                  help="How a finer stride is reached; both give the same map [dilate]."),
 )  # fmt: skip
