@@ -14,6 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fullconv.allconv.build import all_convolutional
+    from fullconv.allconv.network import AllConvolutional
     from fullconv.api.convert import convert, plan
     from fullconv.api.save import load, save
     from fullconv.api.sliding import sliding
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "all_convolutional": "allconv.build",
+    "AllConvolutional": "allconv.network",
     "convert": "api.convert",
     "plan": "api.convert",
     "verify": "api.verify",
@@ -61,6 +65,7 @@ _HOMES = {
 
 __all__ = [
     "FCN",
+    "AllConvolutional",
     "Audit",
     "Certificate",
     "Classification",
@@ -72,6 +77,7 @@ __all__ = [
     "Plan",
     "RefusedError",
     "UsageError",
+    "all_convolutional",
     "audit",
     "classify",
     "convert",

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from fullconv.auditing.figures import counted
 from fullconv.auditing.machine import describe
 from fullconv.auditing.pages.report import Report
 from fullconv.auditing.pages.text import text
@@ -17,8 +18,11 @@ from fullconv.auditing.questions import SECTIONS, Question
 from fullconv.auditing.section import Section
 from fullconv.auditing.subject import SECONDS, Images, Subject, subject_of
 from fullconv.errors import RefusedError, UsageError, near
+from fullconv.geometry import times
 from fullconv.hosts.torch_fx.fcn import About
 from fullconv.storage.description import finite
+
+MOST = 6  # images that are named at the top of a report
 
 Progress = Callable[[int, int, str], None]
 """Called with how many sections are done, of how many, and what is being measured."""
@@ -82,9 +86,13 @@ class Audit:
     @property
     def report(self) -> Report:
         """What the pages show."""
-        about = tuple((name.replace("_", " "), str(value)) for name, value in self.facts.items())
         return Report(
-            self.name, about, (*self.remarks, self.headline), self.sections, self.to_dict()
+            title=self.name,
+            headline=self.headline,
+            about=_about(self.facts),
+            remarks=self.remarks,
+            sections=self.sections,
+            facts=self.to_dict(),
         )
 
     def save(self, path: str | Path) -> None:
@@ -138,7 +146,7 @@ def audit(
     be read or are below the window, RefusedError where the window is not the classifier's.
     """
     began = time.perf_counter()
-    asked = _asked(sections)
+    asked = asked_for(sections)
     if progress is not None:
         progress(0, len(asked), "the conversion")
     subject = subject_of(
@@ -168,7 +176,7 @@ def audit(
     )
 
 
-def _asked(sections: Iterable[str] | None) -> list[Question]:
+def asked_for(sections: Iterable[str] | None) -> list[Question]:
     """The questions by their keys, in the order of the table. Raises UsageError."""
     if sections is None:
         return list(SECTIONS)
@@ -192,6 +200,25 @@ def _run(subject: Subject) -> dict[str, Any]:
         facts |= {"stride": list(plan.stride), "receptive_field": list(plan.receptive_field)}
     facts["images"] = [name for name, _ in subject.images]
     return {**facts, **describe(subject.device)}
+
+
+def _about(facts: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """What figures depend on, for people: a few lines of a name and a value."""
+    px = {name: f"{times(facts[name])} px" for name in ("window", "stride") if name in facts}
+    field = facts.get("receptive_field")
+    shown = {
+        "window": f"{px['window']}, {counted(facts['channels'], 'channel')}",
+        "weights": facts.get("weights", ""),
+        "stride": f"{px['stride']}; a cell sees {times(field)} px" if field else "",
+        "images": ", ".join(facts["images"][:MOST]) + " …" * (len(facts["images"]) > MOST),
+        "machine": ", ".join(
+            [facts.get("gpu", ""), facts["processor"], counted(int(facts["threads"]), "thread")]
+        ).removeprefix(", "),
+        "versions": f"fullconv {facts['fullconv']}, PyTorch {facts['torch']}, "
+        f"Python {facts['python']}",
+        "taken": f"{facts['seconds']:g} s",
+    }
+    return tuple((name, value) for name, value in shown.items() if value)
 
 
 def _headline(subject: Subject, sections: Sequence[Section]) -> str:

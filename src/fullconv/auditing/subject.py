@@ -150,6 +150,14 @@ def _converted(
         return reading, None, error
 
 
+def channels_of(model: nn.Module, window: tuple[int, ...]) -> int:
+    """Channels of the images a network takes, also of one that cannot be converted."""
+    try:
+        return read(model, window).blueprint.channels
+    except RefusedError:
+        return _channels(model)
+
+
 def _channels(model: nn.Module) -> int:
     """Image channels of a network that could not be traced: those of its first convolution."""
     kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -186,19 +194,23 @@ def _images(
                     hint="Give prepared tensors (C, *space).",
                 )
             pixels = prepared(given_image(source, channels), about.mean, about.std)
-        size = tuple(pixels.shape[2:])
-        if any(n < w for n, w in zip(size, window, strict=True)):
-            raise InputError(
-                f"the image is {times(size)} px, smaller than the {times(window)} window of the "
-                "classifier.",
-                where=name,
-                why="A score needs one whole window.",
-                hint="Use a larger image, or enlarge this one to at least the window.",
-            )
+        check_covers(tuple(pixels.shape[2:]), window, name)
         several = len(pixels) > 1
         for index, one in enumerate(pixels, 1):
             found.append((f"{name} ({index})" if several else name, one[None]))
     return tuple(found)
+
+
+def check_covers(size: Sequence[int], window: Sequence[int], name: str) -> None:
+    """Raise InputError for an image below the window, px per axis; `name` is the image's."""
+    if any(n < w for n, w in zip(size, window, strict=True)):
+        raise InputError(
+            f"the image is {times(size)} px, smaller than the {times(window)} window of the "
+            "classifier.",
+            where=name,
+            why="A score needs one whole window.",
+            hint="Use a larger image, or enlarge this one to at least the window.",
+        )
 
 
 def _entries(given: Images | None) -> Iterable[tuple[str, Any]]:

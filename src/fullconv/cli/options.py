@@ -220,8 +220,8 @@ json_option = click.option("--json", "as_json", is_flag=True,
                            help="Answer in JSON, for programs.")  # fmt: skip
 
 
-def read_classes(path: str, count: int) -> tuple[str, ...]:
-    """Class names from a text file, one per line, or a JSON list."""
+def read_classes(path: str, count: int | None) -> tuple[str, ...]:
+    """Class names from a text file, one per line, or a JSON list; `count` of them, if known."""
     try:
         text = Path(path).read_bytes().decode("utf-8-sig")
         listed: Any = text.splitlines()
@@ -242,7 +242,7 @@ def read_classes(path: str, count: int) -> tuple[str, ...]:
             hint='Write ["cat", "dog"], in the order of the scores, or one name per line.',
         )
     names = tuple(name.strip() for name in listed if name.strip())
-    if len(names) != count:
+    if count is not None and len(names) != count:
         raise InputError(
             f"holds {len(names)} class names, but the network has {count} scores.", where=path
         )

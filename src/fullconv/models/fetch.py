@@ -96,10 +96,10 @@ def answered(ask: Callable[[], object], patience: float | None = None) -> None:
 class NotFetchedError(FullconvError):
     """Pretrained weights that could not be fetched.
 
-    `without` is the MODEL word of the same network with random weights.
+    `without` is the MODEL word of the same network with random weights, `reason` a few words.
     """
 
-    without = ""
+    without = reason = ""
 
 
 def not_fetched(form: str, without: str, source: str, error: BaseException) -> NotFetchedError:
@@ -113,7 +113,7 @@ def not_fetched(form: str, without: str, source: str, error: BaseException) -> N
         hint="Fetch that file where there is a network and pass it with --weights FILE, "
         f"or use {without} for random weights.",
     )
-    found.without = without
+    found.without, found.reason = without, reason
     return found
 
 

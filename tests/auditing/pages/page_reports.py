@@ -177,6 +177,7 @@ def rich_report() -> Report:
     )
     return Report(
         "torchvision:vgg16",
+        "Yes: the network can be made fully convolutional exactly.",
         (("Window", "224×224 px"), ("Weights", "random"), ("Machine", "2 threads, PyTorch 2.13.0, CPU")),
         ("The pretrained weights could not be fetched: the weights are random. Figures of scores say nothing about the trained network.",),
         (same, parameters, growth, coarse, pools, empty),

@@ -196,7 +196,7 @@ def test_hostile_words_stay_words():
         EVIL, EVIL, (EVIL,), (EVIL,), (table,), (chart, bars), (Picture(pixels, EVIL, EVIL),),
         {}, (EVIL,), (EVIL,),
     )  # fmt: skip
-    text = html(Report(EVIL, ((EVIL, EVIL),), (EVIL,), (section, section), {EVIL: EVIL}))
+    text = html(Report(EVIL, EVIL, ((EVIL, EVIL),), (EVIL,), (section, section), {EVIL: EVIL}))
     page = Page(text)
     assert len(page.all("script")) == 1
     assert len(page.all("img")) == 2

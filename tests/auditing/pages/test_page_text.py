@@ -74,7 +74,7 @@ def test_nothing_moves_the_cursor():
     section = Section(
         "k", evil, (evil,), (evil,), (Table((evil, evil), ((evil, evil),), evil),), skipped=(evil,)
     )
-    shown = text(Report(evil, ((evil, evil),), (evil,), (section,)))
+    shown = text(Report(evil, evil, ((evil, evil),), (evil,), (section,)))
     assert all(char == "\n" or char.isprintable() for char in shown)
 
 

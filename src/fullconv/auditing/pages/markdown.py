@@ -19,12 +19,15 @@ def markdown(report: Report) -> str:
         parts.append("\n".join(f"- {escaped(n)}: {escaped(value)}" for n, value in report.about))
     parts += [f"> {escaped(remark)}" for remark in report.remarks]
     answered = [section for section in report.sections if section.verdict]
-    if answered:
-        lines = [
-            f"- **[{escaped(section.title)}](#{anchor(section.title)})** {_joined(section.verdict)}"
-            for section in answered
-        ]
-        parts += ["## The verdict", "\n".join(lines)]
+    if answered or report.headline:
+        parts.append("## The verdict")
+    if report.headline:
+        parts.append(f"**{escaped(report.headline)}**")
+    lines = [
+        f"- [{escaped(section.title)}](#{anchor(section.title)}) {_joined(section.verdict)}"
+        for section in answered
+    ]
+    parts += ["\n".join(lines)] if lines else []
     for section in report.sections:
         parts += _section(section)
     parts.append(f"Made by fullconv {fullconv.__version__}.")

@@ -18,6 +18,7 @@ class Report:
 
     Attributes:
         title: the network, as it was named.
+        headline: the answer to all of it, in a sentence or two.
         about: what is known of it and of the machine, as pairs of a name and a value.
         remarks: what must be said before anything else, such as that weights are random.
         sections: the answers.
@@ -25,6 +26,7 @@ class Report:
     """
 
     title: str
+    headline: str = ""
     about: tuple[tuple[str, str], ...] = ()
     remarks: tuple[str, ...] = ()
     sections: tuple[Section, ...] = ()

@@ -27,6 +27,8 @@ def verdict(report: Report) -> str:
     if report.about:
         parts.append(table((), [(_plain(n), _plain(v)) for n, v in report.about]).rstrip("\n"))
     parts += [_wrapped(remark) for remark in report.remarks]
+    if report.headline:
+        parts.append("\n".join(_wrapped(line) for line in report.headline.splitlines()))
     for section in report.sections:
         if section.verdict:
             parts.append(f"{_wrapped(section.title)}\n{_wrapped(_joined(section.verdict), '  ')}")

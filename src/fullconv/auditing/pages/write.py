@@ -26,14 +26,24 @@ WRITERS: dict[str, Callable[[Report], str]] = {
 }
 
 
-def write(report: Report, path: str | Path) -> None:
-    """Write a report whole or not at all.
+def written(report: Report, path: str | Path) -> bytes:
+    """What is written of a report to a file of this name, in UTF-8.
 
-    Raises UsageError for an ending that is not known, FullconvError where it cannot be written.
+    Raises UsageError for an ending that is not known, MissingExtraError for a page with charts
+    without matplotlib.
     """
     writer = WRITERS.get(Path(path).suffix.lower())
     if writer is None:
         raise UsageError(f"{path} must be a name that ends in .html, .md or .json.")
-    page = writer(report)
+    # What UTF-8 cannot write are halves of a surrogate pair in a file's name.
+    return writer(report).encode("utf-8", "backslashreplace")
+
+
+def write(report: Report, path: str | Path) -> None:
+    """Write a report whole or not at all.
+
+    Raises what `written` raises, and FullconvError where the file cannot be written.
+    """
+    page = written(report, path)
     with atomic(path) as part:
-        part.write_text(page, "utf-8", "backslashreplace", newline="")
+        part.write_bytes(page)
