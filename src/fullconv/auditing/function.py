@@ -21,7 +21,10 @@ from fullconv.hosts.torch_fx.fcn import FCN, About
 
 KEY, TITLE = "function", "Is it the same function?"
 
-CERTIFICATE, CROPS, REACH = 0.45, 0.25, 0.3
+SECONDS = 30.0
+"""What it may take by default: enough for VGG-16 on two cores."""
+
+CERTIFICATE, CROPS, REACH = 0.6, 0.2, 0.2
 """Shares of the seconds."""
 
 PASSES = 12
@@ -248,7 +251,7 @@ def _text(found: Sameness) -> tuple[str, ...]:
             f"{proof.contexts[0]}: in a crop at all of it, in the map at {sees}."
         )
     deep = [ring for ring in far.rings if ring.distance >= max(far.cells)]
-    if deep and far.bounded:
+    if deep and far.bounded and max(far.cells):
         largest = max(ring.largest for ring in deep)
         said.append(
             f"Cells at least {counted(max(far.cells), 'cell')} away from the rim differ by "
@@ -309,8 +312,8 @@ def _band_chart(found: Sameness) -> tuple[Chart, ...]:
 
 
 def _ring_table(far: Reach) -> tuple[Table, ...]:
-    if not far.rings:
-        return ()
+    if not far.rings or not (far.deepest or max(far.cells)):
+        return ()  # nothing pads
     return (
         Table(
             ("distance of the cell from the rim", "cells", "mean difference (sd)", "largest"),

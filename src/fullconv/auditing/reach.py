@@ -17,8 +17,8 @@ from fullconv.evaluate.scoring import score
 from fullconv.geometry import Grid, times
 from fullconv.hosts.torch_fx.fcn import FCN
 
-SPEED = 25e9
-"""MACs a second that two cores do in float64, roughly."""
+SPEED = 15e9
+"""MACs a second that two cores do in float64, roughly; it has no fast convolutions."""
 
 EQUAL = 1e-10
 """Largest difference, relative to the largest score, that counts as equal in float64."""
