@@ -66,6 +66,17 @@ class Reach:
     deepest: int | None = None
     noise: bool = False
 
+    @property
+    def depth(self) -> int:
+        """How many cells from the rim can see beyond the image, by geometry, at most."""
+        return max(self.cells)
+
+    @property
+    def beyond(self) -> tuple[Ring, ...]:
+        """The rings that were measured where geometry says that nothing reaches."""
+        most = max((self.cells[axis] for axis in self.axes), default=0)
+        return tuple(ring for ring in self.rings if ring.distance >= most)
+
 
 def reach(fcn: FCN, images: Sequence[Named], seconds: float) -> Reach:
     """The map of an image against the same cells of a larger picture around it, in float64.
@@ -119,10 +130,10 @@ def _affordable(
     window, stride = fcn.window, fcn.plan.native_stride
     dims = len(window)
     crop = macs(fcn, (1, fcn.plan.channels, *window))
-    for count in range(dims, 0, -1):
-        axes = tuple(range(dims - count, dims))
-        for deep in (True, False):
-            # Two cells of the rim and one between them; or just the one cell that is all rim.
+    # Two cells of the rim and one between them, along fewer axes if need be; or the rim alone.
+    for deep in (True, False):
+        for count in range(dims, 0, -1):
+            axes = tuple(range(dims - count, dims))
             own = [2 * cells[a] + 1 if deep and a in axes else 1 for a in range(dims)]
             beside = [cells[a] if a in axes else 0 for a in range(dims)]
             size = tuple(w + (n - 1) * s for w, n, s in zip(window, own, stride, strict=True))

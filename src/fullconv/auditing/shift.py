@@ -306,12 +306,15 @@ def _verdict(found: Shift) -> tuple[str, ...]:
         return ()
     first, last = found.rows[0], found.rows[-1]
     matters = any((row.pooled.shift or 0) > FAR or row.agreement < AGREE for row in found.rows)
-    what = "random images" if found.noise else counted(found.images, "image")
+    what = "noise" if found.noise else counted(found.images, "image")
+    # What a network says of noise, nobody asks it for: larger objects are not in it.
+    answer = "On noise alone" if found.noise else "Yes" if matters else "Hardly"
     said = [
-        f"{'Yes' if matters else 'Hardly'}: at {times(last.size)} px, "
+        f"{answer}: at {times(last.size)} px, "
         f"{figure(last.size[-1] / first.size[-1])} times the window, the averaged feature vector "
         f"of {what} has moved by {figure(last.pooled.shift)} standard deviations, and "
-        f"{percent(last.agreement)} of the answers are those at the window.",
+        f"{round(last.agreement * found.images)} of {counted(found.images, 'answer')} are those at "
+        "the window.",
         f"The share of zeros in that vector goes from {percent(first.pooled.zeros, 1)} to "
         f"{percent(last.pooled.zeros, 1)}, the probability of the top class from "
         f"{percent(first.confidence)} to {percent(last.confidence)} on average.",
