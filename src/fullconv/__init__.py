@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fullconv.api.save import load, save
     from fullconv.api.sliding import sliding
     from fullconv.api.verify import Certificate, verify
+    from fullconv.auditing.audit import Audit, audit
     from fullconv.errors import (
         FullconvError,
         InputError,
@@ -42,6 +43,8 @@ _HOMES = {
     "save": "api.save",
     "load": "api.save",
     "sliding": "api.sliding",
+    "audit": "auditing.audit",
+    "Audit": "auditing.audit",
     "classify": "evaluate.dense.classify",
     "Classification": "evaluate.dense.classification",
     "heatmap": "evaluate.maps.heatmap",
@@ -58,6 +61,7 @@ _HOMES = {
 
 __all__ = [
     "FCN",
+    "Audit",
     "Certificate",
     "Classification",
     "FullconvError",
@@ -68,6 +72,7 @@ __all__ = [
     "Plan",
     "RefusedError",
     "UsageError",
+    "audit",
     "classify",
     "convert",
     "heatmap",
