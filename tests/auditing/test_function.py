@@ -17,6 +17,7 @@ from by_hand import crop_map, head_map
 from fullconv.api.costs import macs
 from fullconv.auditing import crops, function
 from fullconv.auditing.reach import SPEED, reach
+from fullconv.auditing.sameness import measure
 from fullconv.auditing.samples import Named, patch, scaled
 from fullconv.geometry import Grid
 from networks import Split, noise, padded_body, ready, unpadded_body
@@ -48,7 +49,7 @@ def subject(model: nn.Module, window: int, images=(), fcn=None) -> SimpleNamespa
 
 def test_no_cell_of_an_unpadded_network_differs_from_its_crop():
     model = unpadded()
-    found = function.measure(
+    found = measure(
         model, fullconv.convert(model, 18), [Named("a", noise(1, 3, 40, 35))], seconds=5, say=quiet
     )
     assert found.certificate.ok

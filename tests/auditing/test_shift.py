@@ -13,6 +13,7 @@ from torch import nn
 
 import fullconv
 from fullconv.auditing import shift
+from fullconv.auditing.features import NOISES, measure
 from fullconv.auditing.samples import Named
 from networks import noise, ready
 
@@ -43,7 +44,7 @@ def constants() -> list[Named]:
 
 def test_constant_images_shift_as_their_border_is_less_of_the_map():
     fcn = fullconv.convert(summing(), 8)
-    found = shift.measure(fcn, constants(), seconds=30, say=quiet)
+    found = measure(fcn, constants(), seconds=30, say=quiet)
     assert [row.size for row in found.rows] == [(n, n) for n in (8, 10, 12, 16, 24)]
     assert found.images == 4
     assert not found.noise
@@ -82,7 +83,7 @@ def test_features_of_a_known_filter_are_those_by_hand():
     conv = nn.Conv2d(2, 3, 3, stride=2)
     model = ready(nn.Sequential(conv, nn.ReLU(), nn.Flatten(), nn.Linear(3 * 16, 5)))
     images = [Named(str(i), noise(1, 2, 27, 9, seed=i)) for i in range(3)]
-    found = shift.measure(fullconv.convert(model, 9), images, seconds=30, say=quiet)
+    found = measure(fullconv.convert(model, 9), images, seconds=30, say=quiet)
     maps, tops = {}, {}
     for row in found.rows:
         size = row.size
@@ -130,7 +131,7 @@ def test_features_are_those_before_work_in_place():
 
     model = ready(Late())
     image = Named("a", noise(1, 1, 8, 8))
-    found = shift.measure(fullconv.convert(model, 8), [image], seconds=30, say=quiet)
+    found = measure(fullconv.convert(model, 8), [image], seconds=30, say=quiet)
     with torch.no_grad():
         features = conv(image.pixels)
     assert found.rows[0].features.mean == pytest.approx(features.mean().item(), rel=1e-9)
@@ -172,7 +173,7 @@ def test_changed_answers_make_the_scale_matter():
 def test_without_images_noise_is_drawn_at_every_size_and_says_so():
     said = shift.section(subject(fullconv.convert(summing(), 8)), 30, quiet)
     assert said.facts["noise"] is True
-    assert said.facts["images"] == shift.NOISES
+    assert said.facts["images"] == NOISES
     assert said.verdict[0].startswith("On noise alone")
     assert said.skipped
 
@@ -218,7 +219,7 @@ def test_ops_that_look_at_the_whole_map_and_what_they_see(context, sees):
 
 def test_few_seconds_are_few_images():
     fcn = fullconv.convert(summing(), 8)
-    assert shift.measure(fcn, constants(), seconds=0, say=quiet).images == 1
+    assert measure(fcn, constants(), seconds=0, say=quiet).images == 1
 
 
 def test_a_map_with_channels_last_is_counted_by_channel():
@@ -234,7 +235,7 @@ def test_a_map_with_channels_last_is_counted_by_channel():
 
     model = ready(Last())
     image = Named("a", noise(1, 1, 8, 8))
-    found = shift.measure(fullconv.convert(model, 8), [image], seconds=30, say=quiet)
+    found = measure(fullconv.convert(model, 8), [image], seconds=30, say=quiet)
     with torch.no_grad():
         expected = model.conv(image.pixels).relu()
     assert found.channels == 3
