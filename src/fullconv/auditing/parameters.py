@@ -10,6 +10,9 @@ from fullconv.auditing.subject import Subject
 
 KEY, TITLE = "parameters", "What happens to the parameters?"
 
+SECONDS = 15.0
+"""What it takes with VGG-16 on two cores."""
+
 
 def section(subject: Subject, seconds: float, say: Callable[[str], None]) -> Section:
     """Parameters before and after."""
