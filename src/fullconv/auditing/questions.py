@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fullconv.auditing import parameters
+from fullconv.auditing import function, parameters, shift
 from fullconv.auditing.section import Section
 from fullconv.auditing.subject import Subject
 from fullconv.errors import FullconvError
@@ -49,6 +49,8 @@ class Question:
 
 
 SECTIONS: tuple[Question, ...] = (
-    Question(parameters.KEY, parameters.TITLE, parameters.section, 6),
+    Question(function.KEY, function.TITLE, function.section, function.SECONDS),
+    Question(parameters.KEY, parameters.TITLE, parameters.section, parameters.SECONDS),
+    Question(shift.KEY, shift.TITLE, shift.section, shift.SECONDS),
 )
 """In the order of the report."""
