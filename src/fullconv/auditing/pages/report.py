@@ -67,6 +67,14 @@ def says_more(chart: Chart, tables: Sequence[Table]) -> bool:
     )
 
 
+def glued(text: str) -> str:
+    """`text` with numbers that stay in one line with their units: `896 px`, `8.3 %`."""
+    return _UNIT.sub("\u00a0", text)
+
+
+_UNIT = re.compile(r"(?<=\d) (?=(?:px|[mµ]?s|min|[KMGT]i?B|[kMGT]?MACs?|cells?|times)\b|%)")
+
+
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _UNITS = (*(1000.0**power for power in range(-3, 5)), 0.01, *(1024.0**power for power in (1, 2, 3)))
 

@@ -6,7 +6,7 @@ import shutil
 import textwrap
 from collections.abc import Sequence
 
-from fullconv.auditing.pages.report import Report, figures, says_more
+from fullconv.auditing.pages.report import Report, figures, glued, says_more
 from fullconv.auditing.section import Section
 from fullconv.tables import table
 
@@ -56,10 +56,11 @@ def _section(section: Section) -> list[str]:
 
 def _wrapped(sentence: str, indent: str = "") -> str:
     width = min(WIDEST, max(80, shutil.get_terminal_size((WIDEST, 24)).columns))
-    return textwrap.fill(
-        _plain(sentence), width, initial_indent=indent, subsequent_indent=indent,
+    filled = textwrap.fill(
+        glued(_plain(sentence)), width, initial_indent=indent, subsequent_indent=indent,
         break_long_words=False, break_on_hyphens=False,
     )  # fmt: skip
+    return filled.replace("\u00a0", " ")
 
 
 def _joined(sentences: Sequence[str]) -> str:
