@@ -72,7 +72,7 @@ def _shown(section: Section, anchor: str) -> dict[str, Any]:
         "title": section.title,
         "verdict": section.verdict,
         "text": section.text,
-        "tables": section.tables,
+        "tables": [table for table in section.tables if table.rows],
         "charts": charts,
         "pictures": [_inline(picture) for picture in section.pictures],
         "skipped": section.skipped,

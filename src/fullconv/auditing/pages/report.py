@@ -50,6 +50,12 @@ def figures(chart: Chart) -> Table | None:
     return Table(header, tuple(rows), f"{shown.title}: {shown.y}" if shown.y else shown.title)
 
 
+def tables(section: Section) -> list[Table]:
+    """All that a page without pictures shows in tables: also charts that say more than those do."""
+    charts = [figures(chart) for chart in section.charts if says_more(chart, section.tables)]
+    return [table for table in (*section.tables, *charts) if table is not None and table.rows]
+
+
 def says_more(chart: Chart, tables: Sequence[Table]) -> bool:
     """Whether a chart has a value that none of the tables shows, to the digits they show."""
     shown = drawable(chart)
