@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fullconv.auditing.counts import Parameters, measure
 from fullconv.auditing.figures import MACS, MISSING, amount, counted, figure, percent
-from fullconv.auditing.lowrank import KEPT, LowRank
+from fullconv.auditing.lowrank import KEPT, Cut, LowRank
 from fullconv.auditing.measuring.timing import Say
 from fullconv.auditing.section import Chart, Section, Series, Table
 from fullconv.auditing.subject import Subject
@@ -15,6 +15,9 @@ SECONDS = 20.0
 """What it takes with VGG-16 on two cores, nearly all of it for singular values."""
 
 MEGA = 1e6
+
+HARDLY = 0.1
+"""Of the MACs: FC layers with less hold parameters rather than work."""
 
 
 def section(subject: Subject, seconds: float, say: Say) -> Section:
@@ -41,9 +44,10 @@ def _verdict(found: Parameters) -> tuple[str, ...]:
     own = found.variants[0]
     exact = found.variant("exact")
     said = []
-    layers = counted(len(found.layers), "FC layer")
+    few = len(found.layers) == 1
     part = (
-        f"{own.head:,} of them ({percent(own.share, 1)}) are in its {layers}"
+        f"{own.head:,} of them ({percent(own.share, 1)}) are in its "
+        f"{'FC layer' if few else counted(len(found.layers), 'FC layer')}"
         if found.layers
         else "none of them is in an FC layer"
     )
@@ -61,7 +65,9 @@ def _verdict(found: Parameters) -> tuple[str, ...]:
     )
     said.append(f"{keeps} ({_megabytes(own.bytes)} MB), and saves none; {part}.")
     gap = found.variant("gap")
-    if found.averages:
+    if not found.layers:
+        said.append("There is no FC layer to replace: it is fully convolutional already.")
+    elif gap is not None and gap.same_function:
         said.append(
             "Its head already is one FC layer behind a global average, the same as a 1×1 "
             "convolution and the average of its scores: there is nothing to save."
@@ -86,18 +92,26 @@ def _ranks_in_words(found: Parameters) -> list[str]:
     ranks = found.low_rank
     if ranks is None or not ranks.cuts:
         return []
-    cut, kept = ranks.cuts[0], KEPT[0]
-    own, cut_down = found.variants[0], found.variants[3 if found.variant("gap") else 2]
+    cut = _told(ranks)
+    variant = found.variant(f"rank {cut.rank}")
+    assert variant is not None
+    share = percent(variant.parameters / found.variants[0].parameters, 1)
     words = (
-        f"{found.shrunk} at rank {cut.rank:,} keeps {percent(kept)} of its squared singular "
-        f"values; the network has {cut_down.parameters:,} parameters then "
-        f"({percent(cut_down.parameters / own.parameters, 1)})"
+        f"{found.shrunk} at rank {cut.rank:,} of {ranks.full:,} keeps {percent(cut.kept)} of its "
+        f"squared singular values, and the network has {variant.parameters:,} parameters ({share})"
     )
     if cut.same is not None:
-        views = counted(ranks.views, "view")
         source = "of noise" if ranks.noise else f"of {counted(ranks.images, 'image')}"
-        words += f", and without training {cut.same} of {views} {source} keep their top class"
+        words += (
+            f"; without training, {cut.same} of {counted(ranks.views, 'view')} {source} keep "
+            "their top class"
+        )
     return [f"{words}."]
+
+
+def _told(ranks: LowRank) -> Cut:
+    """The cut that the verdict is about: the least that keeps 90 %, or else keeps most."""
+    return next((cut for cut in ranks.cuts if cut.kept >= KEPT[0]), ranks.cuts[-1])
 
 
 def _is_random(ranks: LowRank) -> bool:
@@ -107,6 +121,15 @@ def _is_random(ranks: LowRank) -> bool:
 
 def _text(found: Parameters) -> tuple[str, ...]:
     said = []
+    if found.variant("exact") is not None and found.macs:
+        head = found.variants[0].head_macs
+        said.append(
+            f"One image at the window takes {amount(found.macs, MACS)}s, of which the FC layers "
+            f"take {percent(head / found.macs, 1)}: they hold parameters, not work."
+            if head / found.macs < HARDLY
+            else f"One image at the window takes {amount(found.macs, MACS)}s, of which the FC "
+            f"layers take {percent(head / found.macs, 1)}."
+        )
     if found.variant("exact") is not None:
         said.append(
             "Two things are called “replacing FC layers by convolutions”. The exact conversion "
@@ -161,24 +184,24 @@ def _rank_table(found: Parameters) -> tuple[Table, ...]:
         return ()
     rows = [
         (
-            f"{percent(kept)} of the squares",
             f"{cut.rank:,}",
+            percent(cut.kept, 1),
             f"{cut.random:,}",
             f"{cut.parameters:,}",
             MISSING if cut.same is None else f"{cut.same} of {ranks.views}",
             MISSING if cut.difference is None else figure(cut.difference),
         )
-        for cut, kept in zip(ranks.cuts, KEPT, strict=True)
+        for cut in ranks.cuts
     ]
     return (
         Table(
             (
-                "kept", "rank", "rank of random numbers", "parameters", "same top class",
+                "rank", "kept", "random numbers need", "parameters", "same top class",
                 "largest difference",
             ),
             tuple(rows),
-            f"{found.shrunk} at lower ranks, without training; differences of scores relative to "
-            "the largest score.",
+            f"{found.shrunk} at lower ranks, without training: the share of its squared singular "
+            "values that is kept, and differences of scores relative to the largest score.",
         ),
     )  # fmt: skip
 
@@ -219,6 +242,11 @@ def _skipped(found: Parameters) -> tuple[str, ...]:
     if found.without_gap:
         said.append(f"A head of a 1×1 convolution and an average: {found.without_gap}")
     ranks = found.low_rank
+    if ranks is not None and ranks.cuts and ranks.cuts[-1].kept < KEPT[-1]:
+        said.append(
+            f"Ranks that keep more than {percent(ranks.cuts[-1].kept)} of {found.shrunk}: they are "
+            f"above {ranks.cuts[-1].rank:,}."
+        )
     if ranks is not None and ranks.foreseen is not None:
         said.append(
             f"Lower ranks of {found.shrunk}: its singular values would take about "
@@ -241,6 +269,11 @@ def _how(found: Parameters) -> tuple[str, ...]:
             "classifier's own memory. Those of other heads follow from their shapes."
         )
     ranks = found.low_rank
+    if ranks is not None and ranks.found < ranks.full and ranks.cuts:
+        said.append(
+            f"The {ranks.found:,} largest singular values were found by random projection (Halko, "
+            "Martinsson & Tropp 2011): they are not overrated, and may be underrated a little."
+        )
     if ranks is not None and ranks.cuts and ranks.views:
         source = (
             "random numbers"
