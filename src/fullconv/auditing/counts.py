@@ -7,11 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from fullconv.allconv.build import plan as allconv_plan
 from fullconv.allconv.edits import AverageHead
-from fullconv.api.costs import macs
+from fullconv.api.costs import counting, macs
 from fullconv.auditing.heads import (
     FcLayer,
     decimated,
@@ -199,7 +198,7 @@ def _macs(subject: Subject) -> int | None:
         pass
     try:
         like = next(subject.model.parameters(), torch.empty(0))
-        with in_eval(subject.model), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        with in_eval(subject.model), torch.no_grad(), counting() as counter:
             subject.model(torch.zeros(subject.shape).to(like))
     except Exception:
         return None
