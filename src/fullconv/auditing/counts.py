@@ -173,7 +173,7 @@ def _average(subject: Subject, classifier: Variant, *, same: bool) -> tuple[Vari
     try:
         plan = allconv_plan(subject.model, subject.window, pools="keep", head="gap")
     except RefusedError as error:
-        return None, str(error)
+        return None, error.what
     if not plan.steps:
         return None, ""
     (step,) = plan.steps
