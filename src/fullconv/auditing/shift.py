@@ -91,7 +91,10 @@ def _text(found: Shift) -> tuple[str, ...]:
     if found.cuts > 1:
         said.append(f"The head takes {found.cuts} maps; the first one is looked at.")
     if not found.contexts:
-        said.append("No op looks at the whole map: a cell sees the same at every size of image.")
+        said.append(
+            "No op looks at the whole map: what shifts comes of the objects, the border and the "
+            "mean."
+        )
     return tuple(said)
 
 
