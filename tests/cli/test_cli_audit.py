@@ -136,8 +136,15 @@ def test_folders_and_patterns(audit, here):
     for name in ("a.png", "b.png"):
         picture(here / "photos" / name)
     run = audit("nets.py:build", "photos", "phot?.png", *QUICK, "--json")
-    names = [str(Path("photos", name)) for name in ("a.png", "b.png")]
-    assert run.json["run"]["images"] == [*names, "photo.png"]
+    assert run.json["run"]["images"] == ["a.png", "b.png", "photo.png"]
+
+
+def test_images_of_one_name_go_by_their_folders(audit, here):
+    for folder in ("one", "two"):
+        (here / folder).mkdir()
+        picture(here / folder / "a.png")
+    run = audit("nets.py:build", "one", "two", *QUICK, "--json")
+    assert run.json["run"]["images"] == [str(Path("one", "a.png")), str(Path("two", "a.png"))]
 
 
 def test_grey_images_for_a_grey_network(audit, here):

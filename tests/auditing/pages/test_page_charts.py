@@ -105,6 +105,13 @@ def test_the_axis_names_the_sizes_that_were_measured():
     ]
 
 
+def test_small_numbers_keep_their_digits():
+    chart = Chart("t", "x, 0.12345", "y", (Series("0.98765", (0.0011, 0.0025), (1e-3, 4.5e-3)),))
+    found = words(drawn(chart))
+    for word in ("x, 0.12345", "0.98765", "0.0011", "0.0025", "0.001", "0.002", "0.003", "0.004"):
+        assert word in found
+
+
 def test_sizes_that_lie_close_do_not_touch():
     xs = (224.0, 225.0, 226.0, 448.0)
     chart = Chart("t", "x", "y", (Series("s", xs, (1, 2, 3, 4)),))

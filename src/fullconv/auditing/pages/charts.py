@@ -90,7 +90,7 @@ def _for_a_page(drawn: str, chart: Chart, name: str) -> str:
     body = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", body)  # before matplotlib 3.10
     body = re.sub(r"font-family: [^;\"]*; ", "", body)
     body = re.sub(r' transform="rotate\(-0 [^"]*"', "", body)
-    body = re.sub(r"(\d\.\d\d)\d+", r"\1", body)  # a hundredth of a px is enough
+    body = re.sub(r' [\w-]+="[^"]*"', _to_hundredths, body)
     body = re.sub(r"#0[0-9a-f]{5}\b", lambda m: _VARIABLES.get(m[0], m[0]), body)
     body = re.sub(r'<path d="[^"]*"( clip-path="[^"]*")? style="fill: none"/>', "", body)
     while (less := re.sub(r"<g>\s*</g>|<g/>", "", body)) != body:
@@ -105,6 +105,11 @@ def _for_a_page(drawn: str, chart: Chart, name: str) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box[1]}" role="img" '
         f'aria-labelledby="{labels}" font-family="{_FONT}">\n{said}{body.strip()}\n'
     )
+
+
+def _to_hundredths(attribute: re.Match[str]) -> str:
+    """An attribute with its numbers cut after a hundredth of a px, which is enough."""
+    return re.sub(r"(\d\.\d\d)\d+", r"\1", attribute[0])
 
 
 def _clean(text: str) -> str:

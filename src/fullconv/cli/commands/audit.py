@@ -228,7 +228,7 @@ def _pictures(
 
     pictures: dict[str, Image] = {}
     failed: list[FullconvError] = []
-    for file in files:
+    for file, name in zip(files, _names(files), strict=True):
         try:
             image = read_image(file, channels=channels, max_pixels=max_pixels)
             if len(window) == 2:  # others take no image files at all
@@ -237,8 +237,14 @@ def _pictures(
             say(f"left out: {error}")
             failed.append(error)
         else:
-            pictures[str(file)] = image
+            pictures[name] = image
     return pictures, failed
+
+
+def _names(files: Sequence[Path]) -> list[str]:
+    """Short names of files by which they can be told apart."""
+    short = [file.name for file in files]
+    return short if len(set(short)) == len(short) else [str(file) for file in files]
 
 
 def _left_out(failed: Sequence[FullconvError], count: int) -> list[str]:
