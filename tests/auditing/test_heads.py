@@ -171,7 +171,7 @@ def test_layers_that_do_not_follow_each_other():
 
 
 def test_vgg_16_and_what_deeplab_made_of_it():
-    """Chen et al. 2015, table 2 (left) and section 4: 134.3 M, 65.1 M and 20.5 M parameters."""
+    """Chen et al. 2015, table 2: 134.3 M, 65.1 M and 20.5 M parameters, for 21 classes."""
     found = on_meta("vgg16", num_classes=21)
     layers = fc_layers(found)
     count, size = parameters_of(found.model)

@@ -164,10 +164,15 @@ def test_tables_and_facts_agree():
     assert [row[0] for row in ranks.rows] == [
         str(c["rank"]) for c in section.facts["low_rank"]["cuts"]
     ]
+    assert table.header[2] == "kB"
+    assert [float(row[2]) for row in table.rows] == [
+        pytest.approx(v["bytes"] / 1e3, rel=5e-3) for v in variants
+    ]
     (chart,) = section.charts
+    assert chart.y == "thousands of parameters"
     whole, head = chart.series
-    assert whole.y == tuple(v["parameters"] / 1e6 for v in variants)
-    assert head.y == tuple(v["head"] / 1e6 for v in variants)
+    assert whole.y == tuple(v["parameters"] / 1e3 for v in variants)
+    assert head.y == tuple(v["head"] / 1e3 for v in variants)
     assert len(chart.ticks) == len(variants)
     json.dumps(section.facts, allow_nan=False)
 
@@ -242,7 +247,7 @@ def test_a_network_that_does_not_run_on_zeros():
     assert section.skipped == (
         "The MACs at the window: the network does not run on an image of zeros.",
     )
-    assert section.verdict[0].startswith("The network has 137 parameters (0.00110 MB); 25 of them")
+    assert section.verdict[0].startswith("The network has 137 parameters (1.10 kB); 25 of them")
 
 
 def test_bytes_are_those_of_the_type():

@@ -1,8 +1,9 @@
 """The fully-connected layers of a head: what they hold, and what smaller ones would hold.
 
-Kernel decimation is that of DeepLab (Chen et al. 2015, section 3.1): of the kernel that the first
-FC layer becomes, every second or third tap stays, with holes between them; LargeFOV also has a
-quarter of the channels. Such a network begins from the weights that stay, and is trained again.
+Kernel decimation is that of DeepLab (Chen et al. 2015, section 3.2): of the kernel that the first
+FC layer becomes, every second or third tap stays, with holes between them; LargeFOV (section 5,
+table 2) also has a quarter of the channels. Such a network begins from the weights that stay, and
+is trained again.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fullconv.auditing.counts import Parameters, measure
-from fullconv.auditing.figures import MACS, MISSING, amount, counted, figure, percent
+from fullconv.auditing.figures import MACS, MISSING, Unit, amount, counted, figure, percent
 from fullconv.auditing.lowrank import KEPT, Cut, LowRank
 from fullconv.auditing.measuring.timing import Say
 from fullconv.auditing.section import Chart, Section, Series, Table
@@ -14,7 +14,9 @@ KEY, TITLE = "parameters", "What happens to the parameters?"
 SECONDS = 20.0
 """What it takes with VGG-16 on two cores, nearly all of it for singular values."""
 
-MEGA = 1e6
+BYTES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "bytes"))
+COUNTS = ((1e9, "billions"), (1e6, "millions"), (1e3, "thousands"), (1.0, ""))
+"""As people count what a network holds: in powers of ten."""
 
 HARDLY = 0.1
 """Of the MACs: FC layers with less hold parameters rather than work."""
@@ -36,10 +38,6 @@ def section(subject: Subject, seconds: float, say: Say) -> Section:
     )
 
 
-def _megabytes(count: int) -> str:
-    return f"{count / MEGA:,.1f}" if count >= MEGA / 10 else figure(count / MEGA)
-
-
 def _verdict(found: Parameters) -> tuple[str, ...]:
     own = found.variants[0]
     exact = found.variant("exact")
@@ -53,7 +51,7 @@ def _verdict(found: Parameters) -> tuple[str, ...]:
     )
     if exact is None:
         said.append(
-            f"The network has {own.parameters:,} parameters ({_megabytes(own.bytes)} MB); {part}."
+            f"The network has {own.parameters:,} parameters ({amount(own.bytes, BYTES)}); {part}."
         )
         if found.macs is not None:
             said.append(f"One image at the window takes {amount(found.macs, MACS)}s.")
@@ -63,7 +61,7 @@ def _verdict(found: Parameters) -> tuple[str, ...]:
         if exact.parameters == own.parameters
         else f"The FCN has {exact.parameters:,} parameters, the classifier {own.parameters:,}"
     )
-    said.append(f"{keeps} ({_megabytes(own.bytes)} MB), and saves none; {part}.")
+    said.append(f"{keeps} ({amount(own.bytes, BYTES)}), and saves none; {part}.")
     gap = found.variant("gap")
     if not found.layers:
         said.append("There is no FC layer to replace: it is fully convolutional already.")
@@ -139,7 +137,7 @@ def _text(found: Parameters) -> tuple[str, ...]:
         )
     if found.shrunk:
         said.append(
-            f"DeepLab (Chen et al. 2015, section 3.1) keeps every second or third tap of the "
+            f"DeepLab (Chen et al. 2015, section 3.2) keeps every second or third tap of the "
             f"kernel that {found.shrunk} becomes, with holes between them, and in LargeFOV a "
             "quarter of its channels."
         )
@@ -158,11 +156,12 @@ def _text(found: Parameters) -> tuple[str, ...]:
 
 
 def _table(found: Parameters) -> Table:
+    unit = Unit.of([found.variants[0].bytes], BYTES)
     rows = [
         (
             variant.name,
             f"{variant.parameters:,}",
-            _megabytes(variant.bytes),
+            unit.write(variant.bytes),
             f"{variant.head:,}",
             percent(variant.share, 1),
             f"{variant.head_macs:,}",
@@ -171,7 +170,15 @@ def _table(found: Parameters) -> Table:
         for variant in found.variants
     ]
     return Table(
-        ("network", "parameters", "MB", "of the head", "share", "MACs of a cell", "same function"),
+        (
+            "network",
+            "parameters",
+            unit.name,
+            "of the head",
+            "share",
+            "MACs of a cell",
+            "same function",
+        ),
         tuple(rows),
         "Parameters in all and in the FC layers, or what stands in their place; the head's MACs "
         "for one cell of the map.",
@@ -210,8 +217,9 @@ def _chart(found: Parameters) -> tuple[Chart, ...]:
     if len(found.variants) < 3:
         return ()
     places = tuple(float(place) for place in range(len(found.variants)))
-    heads = tuple(variant.head / MEGA for variant in found.variants)
-    whole = tuple(variant.parameters / MEGA for variant in found.variants)
+    unit = Unit.of([found.variants[0].parameters], COUNTS)
+    heads = tuple(variant.head / unit.size for variant in found.variants)
+    whole = tuple(variant.parameters / unit.size for variant in found.variants)
     names = {
         "classifier": "classifier", "exact": "FCN", "gap": "1×1 + average",
         "decimated": "decimated", "large field": "LargeFOV",
@@ -220,7 +228,7 @@ def _chart(found: Parameters) -> tuple[Chart, ...]:
         Chart(
             "Parameters by head",
             "",
-            "millions of parameters",
+            f"{unit.name} of parameters" if unit.name else "parameters",
             (
                 Series("the network", places, whole, measured=False),
                 Series("its head", places, heads, measured=False),
@@ -261,7 +269,7 @@ def _skipped(found: Parameters) -> tuple[str, ...]:
 
 def _how(found: Parameters) -> tuple[str, ...]:
     exact = found.variant("exact")
-    said = ["Parameters count once, however many layers share them; 1 MB is 10⁶ bytes."]
+    said = ["Parameters count once, however many layers share them; 1 kB is 1,000 bytes."]
     if exact is not None:
         share = found.shared / exact.parameters if exact.parameters else 1.0
         said.append(
