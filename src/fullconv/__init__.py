@@ -14,10 +14,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fullconv.allconv.build import all_convolutional
+    from fullconv.allconv.network import AllConvolutional
     from fullconv.api.convert import convert, plan
     from fullconv.api.save import load, save
     from fullconv.api.sliding import sliding
     from fullconv.api.verify import Certificate, verify
+    from fullconv.auditing.audit import Audit, audit
     from fullconv.errors import (
         FullconvError,
         InputError,
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "all_convolutional": "allconv.build",
+    "AllConvolutional": "allconv.network",
     "convert": "api.convert",
     "plan": "api.convert",
     "verify": "api.verify",
@@ -42,6 +47,8 @@ _HOMES = {
     "save": "api.save",
     "load": "api.save",
     "sliding": "api.sliding",
+    "audit": "auditing.audit",
+    "Audit": "auditing.audit",
     "classify": "evaluate.dense.classify",
     "Classification": "evaluate.dense.classification",
     "heatmap": "evaluate.maps.heatmap",
@@ -58,6 +65,8 @@ _HOMES = {
 
 __all__ = [
     "FCN",
+    "AllConvolutional",
+    "Audit",
     "Certificate",
     "Classification",
     "FullconvError",
@@ -68,6 +77,8 @@ __all__ = [
     "Plan",
     "RefusedError",
     "UsageError",
+    "all_convolutional",
+    "audit",
     "classify",
     "convert",
     "heatmap",

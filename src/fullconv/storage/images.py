@@ -78,18 +78,23 @@ class Image:
                 where=str(self.path),
                 why="A picture has one channel (grey) or three (RGB).",
             )
-        if self.channels == 3 and self.pixels.dtype == np.uint8:
+        pixels = self.as_bytes()
+        return pixels if self.channels == 3 else np.repeat(pixels, 3, axis=2)
+
+    def as_bytes(self) -> npt.NDArray[np.uint8]:
+        """The pixels `(H, W, channels)` uint8; `pixels` itself where it is that already."""
+        if self.pixels.dtype == np.uint8:
             return self.pixels
         height, width = self.size
-        shown = np.empty((height, width, 3), np.uint8)
+        found = np.empty((height, width, self.channels), np.uint8)
         for start, stop in _blocks(height, width):
             block = self.pixels[start:stop]
             if block.dtype == np.uint16:
                 block = (block.astype(np.uint32) + 128) // 257
             elif block.dtype.kind == "f":
                 block = np.rint(block * 255)
-            shown[start:stop] = block
-        return shown
+            found[start:stop] = block
+        return found
 
 
 def read_image(

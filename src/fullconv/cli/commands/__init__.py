@@ -1,5 +1,6 @@
 """The subcommands, a file each. Heavy imports stand inside them: `--help` answers at once."""
 
+from fullconv.cli.commands.audit import audit
 from fullconv.cli.commands.check import check
 from fullconv.cli.commands.classify import classify
 from fullconv.cli.commands.convert import convert
@@ -8,6 +9,6 @@ from fullconv.cli.commands.evaluate import evaluate
 from fullconv.cli.commands.heatmap import heatmap
 from fullconv.cli.commands.plan import plan
 
-COMMANDS = (plan, check, convert, classify, heatmap, evaluate, demo)
+COMMANDS = (plan, check, convert, classify, heatmap, evaluate, audit, demo)
 
 __all__ = ["COMMANDS"]

@@ -1,0 +1,152 @@
+"""The folder of a study: its settings, what every run came to, and the log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fullconv.errors import FullconvError, InputError, listed
+from fullconv.storage.description import is_sealed, read_description, sealed, write_description
+from fullconv.storage.files import atomic
+from fullconv.storage.locking import locked
+from fullconv.study.value import Run
+from fullconv.training.state import Epoch
+
+SETTINGS, LOG, RUNS = "study.json", "log.jsonl", "runs"
+FORMAT = "fullconv study 1"
+
+
+class Folder:
+    """Where a study keeps what it has; held by one process at a time (`opened`)."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def state(self, variant: str, seed: int) -> Path:
+        """The file that keeps where a training stands."""
+        return self.path / RUNS / f"{variant}-{seed}.pt"
+
+    def found(self, variant: str, seed: int) -> Run | None:
+        """A run that has ended; None while it has not.
+
+        Raises InputError for a file that is damaged or was changed.
+        """
+        path = self._result(variant, seed)
+        if not path.exists():
+            return None
+        given = read_description(path)
+        if not is_sealed(given):
+            raise InputError(
+                "is damaged, or was changed.",
+                where=str(path),
+                hint="Delete it: the run is then evaluated again.",
+            )
+        return Run.from_dict(given["run"])
+
+    def keep(self, run: Run) -> None:
+        """Write what a run came to."""
+        with atomic(self._result(run.variant, run.seed)) as part:
+            write_description(part, sealed({"run": run.to_dict()}))
+
+    def _result(self, variant: str, seed: int) -> Path:
+        return self.path / RUNS / f"{variant}-{seed}.json"
+
+
+@contextmanager
+def opened(path: Path, settings: Mapping[str, Any]) -> Iterator[Folder]:
+    """The folder of a study with these settings, made if it is not there, for this process alone.
+
+    Raises InputError if it holds a study with other settings, naming them, or something else, and
+    FullconvError if another process works in it or it cannot be written to.
+    """
+    try:
+        path.mkdir(exist_ok=True, parents=True)
+    except OSError as error:
+        raise FullconvError(
+            f"this folder cannot be made: {error.strerror}.", where=str(path)
+        ) from error
+    file = path / SETTINGS
+    if not file.exists() and any(not entry.name.startswith(".") for entry in path.iterdir()):
+        raise InputError(
+            f"this folder holds something else: there is no {SETTINGS} in it.",
+            where=str(path),
+            hint="Name an empty folder, or one that is not there yet.",
+        )
+    with locked(path):
+        if file.exists():
+            _check_settings(file, settings)
+        else:
+            with atomic(file) as part:
+                write_description(part, {"format": FORMAT, **settings})
+        (path / RUNS).mkdir(exist_ok=True)
+        yield Folder(path)
+
+
+def _check_settings(file: Path, settings: Mapping[str, Any]) -> None:
+    there = read_description(file)
+    if there.get("format") != FORMAT:
+        raise InputError("is no study of this version.", where=str(file))
+    wanted = json.loads(json.dumps(dict(settings)))
+    lines = [
+        f"{name}: {_short(there.get(name))} there, {_short(wanted.get(name))} now"
+        for name in dict.fromkeys((*wanted, *there))
+        if name != "format" and there.get(name) != wanted.get(name)
+    ]
+    if lines:
+        raise InputError(
+            f"this folder holds a study with other settings:{listed(lines)}",
+            where=str(file.parent),
+            hint="Name another folder, or give the same settings to go on with it.",
+        )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
+class Log:
+    """`log.jsonl`: a line for every epoch and for every run that ended, each once."""
+
+    def __init__(self, folder: Folder) -> None:
+        """Go on with what is there; a line that was cut short is dropped."""
+        self._path = folder.path / LOG
+        self._known: set[tuple[Any, ...]] = set()
+        lines = self._path.read_bytes().splitlines(keepends=True) if self._path.exists() else []
+        whole = b""
+        for line in lines:
+            try:
+                entry = json.loads(line)
+                self._known.add((entry["variant"], entry["seed"], entry["epoch"]))
+            except (ValueError, KeyError, TypeError):
+                continue
+            whole += line if line.endswith(b"\n") else line + b"\n"
+        if whole != b"".join(lines):
+            with atomic(self._path) as part:
+                part.write_bytes(whole)
+
+    def epoch(self, variant: str, seed: int, epoch: Epoch) -> None:
+        """Enter an epoch."""
+        facts = {"loss": epoch.loss, "train_error": epoch.error, "seconds": epoch.seconds}
+        self._enter(variant, seed, epoch.number, facts)
+
+    def run(self, run: Run) -> None:
+        """Enter the end of a run, and its epochs if they are missing."""
+        for epoch in run.epochs:
+            self.epoch(run.variant, run.seed, epoch)
+        facts: dict[str, Any] = {"error": run.error, "seconds": run.seconds}
+        self._enter(
+            run.variant, run.seed, "end", facts | ({"failed": run.failed} if run.failed else {})
+        )
+
+    def _enter(self, variant: str, seed: int, epoch: int | str, facts: dict[str, Any]) -> None:
+        key = (variant, seed, epoch)
+        if key in self._known:
+            return
+        self._known.add(key)
+        entry = {"variant": variant, "seed": seed, "epoch": epoch, **facts}
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
