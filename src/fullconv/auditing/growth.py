@@ -1,369 +1,200 @@
-"""What a pass costs as its image grows, forward and in training, against crops at the same cells.
-
-MACs and bytes are counted on fake tensors, seconds and peaks of memory are measured. Forward runs
-what `fcn.optimize()` gives, as the command line does; forward and backward runs the FCN as it is.
-Crops run through the same network, so that both sides have the same layers in the same form.
-"""
+"""What does a larger image cost? Compute, seconds and memory as it grows, against crops."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
-from fractions import Fraction
-from typing import Any
+from fullconv.api.memory import written_bytes
+from fullconv.auditing import alone
+from fullconv.auditing.figures import BYTES, MACS, amount, counted, figure, listed
+from fullconv.auditing.figures import SECONDS as UNITS
+from fullconv.auditing.growth_figures import charts, tables
+from fullconv.auditing.measuring.growth import WAYS, Growth, Pass, Row, measure
+from fullconv.auditing.measuring.timing import Say
+from fullconv.auditing.section import Section
+from fullconv.auditing.subject import Subject
+from fullconv.geometry import times
 
-import torch
-from torch import Tensor, nn
+KEY, TITLE = "growth", "What does a larger image cost?"
 
-from fullconv.api.costs import ceiling_of_large_images, macs
-from fullconv.api.memory import Budget, peak_bytes
-from fullconv.api.sliding import cut
-from fullconv.auditing.measuring.passes import train, trainable, training_bytes
-from fullconv.auditing.measuring.timing import Deadline, Say, Side, Spread, Times, clock, in_turn
-from fullconv.geometry import Grid, per_axis, times
-from fullconv.hosts.torch_fx.fcn import FCN
-
-SECONDS = 50.0
-"""What the measurements of growth may take by default."""
-
-FACTORS = (Fraction(1), Fraction(3, 2), Fraction(2), Fraction(4))
-"""Sizes that are looked at by default, in windows."""
-
-ROUNDS = 5
-AT_LEAST = 0.02
-"""Seconds of one measurement; shorter runs are repeated within it."""
-
-MOST_CROPS = 32
-CROPS_SHARE = 1 / 12
-"""Crops in a batch, at most; and what a batch forward and in training may take of the seconds."""
-
-WAYS = ("forward", "training")
-"""A pass forward, and one forward and backward."""
-
-TRAINING_WORK = 3
-"""MACs of a pass forward and backward in those of one forward: each layer has three products."""
+SECONDS = 45.0
+"""What it takes with VGG-16 on two cores."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pass:
-    """One way through the network, at one size.
-
-    Attributes:
-        counted: bytes counted: forward the most that is alive at once, in training what autograd
-            keeps for the way back.
-        needed: upper bound of all bytes that it takes beside the weights.
-        seconds: of the map; None where it was not timed.
-        crops: seconds of crops at the same cells, counted up from batches; None where there is but
-            one cell, or they were not timed.
-        speed_up: crops ÷ map, of the same round.
-        peak: bytes measured; None where they could not be.
-        foreseen: seconds that it would take, where that was too long.
-        rounds: how many numbers the seconds are the median of.
-    """
-
-    counted: int
-    needed: int
-    seconds: Spread | None = None
-    crops: Spread | None = None
-    speed_up: Spread | None = None
-    peak: int | None = None
-    foreseen: float | None = None
-    rounds: int = 0
+def section(subject: Subject, seconds: float, say: Say) -> Section:
+    """What there is to say about a network on larger images."""
+    if subject.converted is None:
+        return alone.section(KEY, TITLE, subject, seconds, say)
+    found = measure(
+        subject.model,
+        subject.fcn,
+        sizes=subject.sizes,
+        max_memory=subject.max_memory,
+        seconds=seconds,
+        say=say,
+    )
+    return written(found)
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One size of image.
-
-    Attributes:
-        size: px per axis.
-        cells: of the map.
-        macs: of a pass forward over the image.
-        crop_macs: of the classifier on every window.
-        forward, training: the two ways through.
-        fits: for both, whether the memory suffices.
-    """
-
-    size: tuple[int, ...]
-    cells: int
-    macs: int
-    crop_macs: int
-    forward: Pass
-    training: Pass
-    fits: tuple[bool, bool] = (True, True)
-
-    @property
-    def side(self) -> float:
-        """Px of a side; the geometric mean where they differ."""
-        return float(math.prod(self.size)) ** (1 / len(self.size))
-
-    @property
-    def ceiling(self) -> float:
-        """How much faster than crops the map can be by its MACs; 0 where it has none."""
-        return self.crop_macs / self.macs if self.macs else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Growth:
-    """What grows, and how.
-
-    Attributes:
-        rows: by size, the window first.
-        window, stride: of the FCN, px per axis.
-        limit: the ceiling of the speed-up on ever larger images.
-        gradients: bytes of the gradients of all parameters, part of every training peak.
-        batch: crops in a batch.
-        allowed: bytes of memory that a pass may take.
-        given: whether that was said, or is what is free.
-        exponents: by what grows, its exponent over the side; see `exponent`.
-        once: what was timed once only, in its first run.
-        tells_peak: whether the peak of the memory can be measured here.
-        device, threads: where it ran.
-    """
-
-    rows: tuple[Row, ...]
-    window: tuple[int, ...]
-    stride: tuple[int, ...]
-    limit: float
-    gradients: int
-    batch: int
-    allowed: int
-    given: bool
-    exponents: dict[str, float] = field(default_factory=dict)
-    once: tuple[str, ...] = ()
-    tells_peak: bool = True
-    device: str = "cpu"
-    threads: int = 1
-
-    def to_dict(self) -> dict[str, Any]:
-        """All figures, JSON-serialisable."""
-        found = asdict(self)
-        for row, entry in zip(self.rows, found["rows"], strict=True):
-            entry["ceiling"] = row.ceiling
-        return found
-
-
-def sizes_of(fcn: FCN, given: Sequence[int | Sequence[int]] | None = None) -> list[tuple[int, ...]]:
-    """The window and the sizes given, 1.5, 2 and 4 windows by default: px, smallest first.
-
-    Each is cut to whole strides above the window; it has the same cells then.
-
-    Raises InputError for a size below the window, UsageError for one of other axes.
-    """
-    window, stride = fcn.window, fcn.stride
-    wanted = [tuple(int(w * factor) for w in window) for factor in FACTORS]
-    if given is not None:
-        entries = [size if isinstance(size, int) else tuple(size) for size in given]
-        wanted = [window, *(per_axis(size, len(window), "size") for size in entries)]
-    found = set()
-    for size in wanted:
-        cells = Grid(size, window, stride).shape
-        found.add(tuple(w + (n - 1) * s for w, n, s in zip(window, cells, stride, strict=True)))
-    return sorted(found, key=lambda size: (math.prod(size), size))
-
-
-def measure(
-    model: nn.Module,
-    fcn: FCN,
-    *,
-    sizes: Sequence[int | Sequence[int]] | None = None,
-    max_memory: int | None = None,
-    seconds: float = SECONDS,
-    say: Say | None = None,
-) -> Growth:
-    """Count and time passes over images of growing size.
-
-    Args:
-        model: the classifier; its own gradients and modes are left alone.
-        fcn: its FCN, not optimized.
-        sizes: px, one number for all axes or one per axis; window, 1.5×, 2× and 4× by default.
-        max_memory: bytes that a pass may take beside the weights; nine tenths of what is free by
-            default. A size that takes more is counted, and neither timed nor run.
-        seconds: how long the measurements may take, about. Where they are few there are fewer
-            rounds, and what takes too long by itself is not timed.
-        say: told what is being measured.
-
-    Raises InputError for a size below the window, UsageError for one of other axes.
-    """
-    deadline = Deadline(seconds)
-    subject = _Subject(model, fcn, max_memory)
-    rows = [subject.counted(size) for size in sizes_of(fcn, sizes)]
-    fitting = [row for row in rows if row.fits[0]]
-    batch, found = 1, Times({})
-    if fitting:
-        batch = subject.batch(rows, seconds)
-        sides = subject.sides(rows, batch)
-        found = in_turn(
-            sides, ROUNDS, subject.device, at_least=AT_LEAST, seconds=deadline.left, memory=True,
-            title="growth", say=say,
-        )  # fmt: skip
-    rows = [_timed(row, found, batch, subject.image_bytes(row.size)) for row in rows]
-    return Growth(
-        rows=tuple(rows),
-        window=fcn.window,
-        stride=fcn.stride,
-        limit=ceiling_of_large_images(model, fcn),
-        gradients=subject.gradients,
-        batch=batch,
-        allowed=subject.budget.limit,
-        given=max_memory is not None,
-        exponents=_exponents(rows),
-        once=tuple(name for name in found.seconds if name in found.once),
-        tells_peak=not found.peaks or any(peak is not None for peak in found.peaks.values()),
-        device=subject.device.type,
-        threads=torch.get_num_threads(),
+def written(found: Growth) -> Section:
+    """The section of what was found."""
+    return Section(
+        KEY,
+        TITLE,
+        verdict=(*_area(found), *_against_crops(found), *_memory(found)),
+        text=_text(found),
+        tables=tables(found),
+        charts=charts(found),
+        facts=found.to_dict(),
+        skipped=_skipped(found),
+        how=_how(found),
     )
 
 
-class _Subject:
-    """A network in both forms, and what its passes take."""
+def _area(found: Growth) -> tuple[str, ...]:
+    first, last = found.rows[0], found.rows[-1]
+    if last is first:
+        return (f"A pass over the window takes {amount(last.macs, MACS)}s{_took(last)}.",)
+    return (
+        f"At {times(last.size)} px, {figure(last.pixels / first.pixels)} times the px of the "
+        f"window, a pass takes {amount(last.macs, MACS)}s, {figure(last.macs / first.macs)} times "
+        f"as many{_took(last)}.",
+    )
 
-    def __init__(self, model: nn.Module, fcn: FCN, max_memory: int | None) -> None:
-        self.fcn, self.fast, self.twin = fcn, fcn.optimize(), trainable(fcn)
-        self.budget = Budget(self.fast, max_memory)
-        self.channels = fcn.plan.channels
-        self.window_macs = macs(model, (1, self.channels, *fcn.window))
-        first = next(fcn.parameters(), torch.empty(0))
-        self.device, self.dtype = first.device, first.dtype
-        parameters = [p for p in self.twin.parameters() if p.requires_grad]
-        self.gradients = sum(p.numel() * p.element_size() for p in parameters)
 
-    def counted(self, size: tuple[int, ...]) -> Row:
-        """A size, with all that can be said of it without a run."""
-        shape = (1, self.channels, *size)
-        cells = len(self.fcn.grid(size))
-        training = training_bytes(self.twin, shape)
-        forward = Pass(peak_bytes(self.fast, shape), self.budget.needed(size))
-        backward = Pass(training.saved, self.budget.with_allocator(training.peak))
-        return Row(
-            size,
-            cells,
-            macs(self.fcn, shape),
-            cells * self.window_macs,
-            forward,
-            backward,
-            (self._fits(forward.needed), self._fits(backward.needed)),
+def _took(row: Row) -> str:
+    """How long it takes, as far as it was timed."""
+    passes = ((row.forward, "forward"), (row.training, "forward and backward"))
+    known = [
+        f"{amount(one.seconds.median, UNITS)} {words}"
+        for one, words in passes
+        if one.seconds is not None
+    ]
+    return f": {listed(known)}" if known else ""
+
+
+def _against_crops(found: Growth) -> tuple[str, ...]:
+    """The largest size at which either way was timed against crops."""
+    last = found.rows[-1]
+    largest: dict[Row, list[str]] = {}
+    for way, words in zip(WAYS, ("forward", "in training"), strict=True):
+        row = next((row for row in reversed(found.rows) if row.way(way).speed_up), None)
+        if row is not None:
+            speed = row.way(way).speed_up
+            assert speed is not None
+            largest.setdefault(row, []).append(f"{figure(speed.median)} times {words}")
+    said = [
+        f"Against crops at the same {counted(row.cells, 'cell')} of {times(row.size)} px the map "
+        f"is faster {listed(speeds)}; its MACs allow {figure(row.ceiling)} times, and "
+        f"{figure(found.limit)} on ever larger images."
+        for row, speeds in largest.items()
+    ]
+    if not said and last.cells > 1:
+        said.append(
+            f"By its MACs the map can be {figure(last.ceiling)} times as fast as crops at "
+            f"{times(last.size)} px, and {figure(found.limit)} times on ever larger images; it was "
+            "not timed."
         )
-
-    def batch(self, rows: Sequence[Row], seconds: float) -> int:
-        """How many crops go into a batch: as many as the seconds and the memory allow."""
-        crop = self.noise(self.fcn.window)
-        self.fast(crop)  # prepares kernels
-        once = clock(lambda: self.fast(crop), self.device) * (1 + TRAINING_WORK)
-        several = [row.cells for row in rows if row.cells > 1]
-        most = min([MOST_CROPS, *several])
-        count = max(1, min(most, int(CROPS_SHARE * seconds / once)))
-        shape = (self.channels, *self.fcn.window)
-        while count > 1:
-            peak = training_bytes(self.twin, (count, *shape)).peak
-            if self._fits(self.budget.with_allocator(peak)):
-                break
-            count //= 2
-        return count
-
-    def sides(self, rows: Sequence[Row], batch: int) -> dict[str, Side]:
-        """Crops and maps, forward and then in training, small ones first."""
-        found: dict[str, Side] = {}
-        for way, name in enumerate(WAYS):
-            fitting = [row for row in rows if row.fits[way]]
-            if not fitting:
-                continue
-            work = TRAINING_WORK if way else 1
-            if fitting[-1].cells > 1:
-                found[f"{name}, crops"] = self._crops(way, fitting[-1].size, batch, work)
-            for row in fitting:
-                found[_named(name, row)] = self._map(way, row, work)
-        return found
-
-    def _map(self, way: int, row: Row, work: int) -> Side:
-        image = self.noise(row.size)
-        return Side(lambda _: self._run(way, image), work=work * row.macs)
-
-    def _crops(self, way: int, size: tuple[int, ...], batch: int, work: int) -> Side:
-        image, grid = self.noise(size)[0], self.fcn.grid(size)
-        cells = list(grid)
-
-        def run(round_: int) -> None:
-            # Spread over the image, other ones in every round.
-            places = [(i * len(cells) // batch + round_) % len(cells) for i in range(batch)]
-            self._run(way, cut(image, grid, [cells[place] for place in places]))
-
-        return Side(run, work=work * batch * self.window_macs)
-
-    def _run(self, way: int, images: Tensor) -> None:
-        if way:
-            train(self.twin, images)
-        else:
-            self.fast(images)
-
-    def _fits(self, needed: int) -> bool:
-        return needed <= self.budget.limit
-
-    def noise(self, size: tuple[int, ...]) -> Tensor:
-        """A random image `(1, C, *size)`, the same in every run."""
-        drawn = torch.randn(1, self.channels, *size, generator=torch.Generator().manual_seed(0))
-        return drawn.to(self.device, self.dtype)
-
-    def image_bytes(self, size: tuple[int, ...]) -> int:
-        """What the image itself takes: it is there before a pass is measured."""
-        return self.channels * math.prod(size) * self.dtype.itemsize
+    return tuple(said)
 
 
-def _named(way: str, row: Row) -> str:
-    return f"{way} at {times(row.size)}"
-
-
-def _timed(row: Row, found: Times, batch: int, image: int) -> Row:
-    """The row with what was measured of it."""
-    return replace(
-        row,
-        forward=_measured(row.forward, row, "forward", found, batch, image),
-        training=_measured(row.training, row, "training", found, batch, image),
+def _memory(found: Growth) -> tuple[str, ...]:
+    last = found.rows[-1]
+    if last.cells == 1:
+        return ()
+    return (
+        f"Forward alone {times(last.size)} px hold {amount(last.forward.counted, BYTES)} of "
+        f"activations at most; training keeps {amount(last.training.counted, BYTES)} for the way "
+        "back.",
     )
 
 
-def _measured(one: Pass, row: Row, way: str, found: Times, batch: int, image: int) -> Pass:
-    name, crops = _named(way, row), f"{way}, crops"
-    if name not in found:
-        return replace(one, foreseen=found.foreseen.get(name))
-    peak = found.peaks.get(name)
-    compared = row.cells > 1 and crops in found
-    many = row.cells / batch
-    return replace(
-        one,
-        seconds=found.of(name),
-        crops=found.of(crops).scaled(many) if compared else None,
-        speed_up=found.ratio(crops, name).scaled(many) if compared else None,
-        peak=None if peak is None else peak + image,
-        rounds=found.rounds(name),
+def _text(found: Growth) -> tuple[str, ...]:
+    said = []
+    if found.exponents:
+        area = {1: "length", 2: "area"}.get(len(found.window), "volume")
+        said.append(
+            f"Exponents are those of the power of the side that fits all sizes best (least "
+            f"squares of logarithms); the {area} has {len(found.window)}. What is the same at "
+            "every size, such as reading weights and starting kernels, lowers them; maps that "
+            "grow from a single cell at the window, as those of the head, raise them."
+        )
+    if any(_above(row, row.way(way)) for row in found.rows for way in WAYS):
+        said.append(
+            "Where the map is faster than its MACs allow, crops do theirs at a lower rate: they "
+            "have small maps, every batch reads all weights anew, and in training it makes "
+            "gradients for all of them."
+        )
+    if len(found.rows) > 1 and found.rows[-1].cells > 1:
+        said.append(
+            "Crops that overlap compute the same features again and again, and the map computes "
+            "them once: that is where it saves, the more the smaller the stride is."
+        )
+    return tuple(said)
+
+
+def _above(row: Row, one: Pass) -> bool:
+    return one.speed_up is not None and one.speed_up.median > 1.02 * row.ceiling
+
+
+def _skipped(found: Growth) -> tuple[str, ...]:
+    left = "allowed" if found.given else "free"
+    said = []
+    for way, words in zip(WAYS, ("forward", "forward and backward"), strict=True):
+        for row in found.rows:
+            one = row.way(way)
+            where = f"{times(row.size)} px, {words}"
+            if one.needed > found.allowed:
+                said.append(
+                    f"{where}: not run, it needs {written_bytes(one.needed)} of memory, and "
+                    f"{written_bytes(found.allowed)} is {left}."
+                )
+            elif one.foreseen is not None:
+                said.append(
+                    f"{where}: not timed, it would take about {amount(one.foreseen, UNITS)} here, "
+                    "more than there was for it."
+                )
+            elif one.seconds is not None and one.speed_up is None and row.cells > 1:
+                said.append(f"{where}: crops were not timed, for want of time.")
+    return tuple(said)
+
+
+def _how(found: Growth) -> tuple[str, ...]:
+    passes = [row.way(way) for row in found.rows for way in WAYS]
+    rounds = [one.rounds for one in passes if one.seconds is not None]
+    said = []
+    if rounds:
+        low, high = min(rounds), max(rounds)
+        span = counted(high, "round") if low == high else f"{low} to {high} rounds"
+        said.append(
+            f"Seconds are medians of {span} in which everything is timed in turn, forwards and "
+            f"backwards, on {found.device} with {counted(found.threads, 'thread')}; ratios are "
+            "taken within a round."
+        )
+        spreads = [one.speed_up for one in passes if one.speed_up is not None and one.rounds > 1]
+        if spreads:
+            widest = max((speed.high - speed.low) / speed.median for speed in spreads)
+            said.append(f"Speed-ups of single rounds lie within {100 * widest:.0f} % of theirs.")
+    if found.once:
+        said.append(f"Run once only, for want of time: {listed(found.once)}.")
+    said.append(
+        "Forward runs the network optimized, as the command line does; forward and backward the "
+        "one that trains, by the cross entropy of the averaged map, without an optimiser, norms by "
+        "their running statistics. Crops run in the same networks."
     )
-
-
-def _exponents(rows: Sequence[Row]) -> dict[str, float]:
-    """The exponent of all that is known at two sizes or more."""
-    columns: dict[str, list[tuple[float, float | None]]] = {
-        "macs": [(row.side, row.macs) for row in rows],
-        "crop_macs": [(row.side, row.crop_macs) for row in rows],
-    }
-    for way in WAYS:
-        passes = [(row.side, getattr(row, way)) for row in rows]
-        columns[f"{way}_seconds"] = [(x, one.seconds and one.seconds.median) for x, one in passes]
-        columns[f"{way}_counted"] = [(x, one.counted) for x, one in passes]
-        columns[f"{way}_peak"] = [(x, one.peak) for x, one in passes]
-    found = {name: exponent([p for p in points if p[1]]) for name, points in columns.items()}
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def exponent(points: Sequence[tuple[float, float | None]]) -> float | None:
-    """`b` of the power law `y = a · x^b` nearest to points `(x, y)`, by least squares of logarithms.
-
-    None for fewer than two different x.
-    """
-    logs = [(math.log(x), math.log(y)) for x, y in points if y]
-    if len({x for x, _ in logs}) < 2:
-        return None
-    mean_x = sum(x for x, _ in logs) / len(logs)
-    mean_y = sum(y for _, y in logs) / len(logs)
-    over = sum((x - mean_x) * (y - mean_y) for x, y in logs)
-    return over / sum((x - mean_x) ** 2 for x, _ in logs)
+    if found.batch and rounds and len(found.rows) > 1:
+        said.append(
+            f"Crops run in batches of {found.batch}, spread over the image, others in every round; "
+            "the seconds of all crops are counted up from them."
+        )
+    said.append(
+        "Memory counted: on shapes without numbers, op by op, forward the most bytes alive at "
+        "once, in training what autograd keeps, with the image and without the weights."
+    )
+    if any(one.peak is not None for one in passes):
+        said.append(
+            "Memory measured: the most that the process held in a run, with what allocator and "
+            "libraries keep; in training with the gradients of all parameters, "
+            f"{amount(found.gradients, BYTES)} at every size."
+        )
+    elif rounds:
+        said.append("Memory was not measured: this system does not tell the peak of a run.")
+    return tuple(said)
