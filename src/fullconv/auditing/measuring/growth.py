@@ -312,8 +312,8 @@ class _Subject:
 
     def image_bytes(self, size: tuple[int, ...]) -> int:
         """What the image itself takes: it is there before a pass is measured."""
-        element: int = self.dtype.itemsize
-        return self.channels * math.prod(size) * element
+        taken: int = self.channels * math.prod(size) * self.dtype.itemsize
+        return taken
 
 
 def _named(way: str, row: Row) -> str:
