@@ -260,7 +260,7 @@ class _Subject:
     def batch(self, rows: Sequence[Row], most: float) -> int:
         """How many crops go into a batch: at most so many, as far as memory and cells allow."""
         several = [row.cells for row in rows if row.cells > 1]
-        count = 2 ** int(math.log2(max(1.0, min(MOST_CROPS, most, *several))))
+        count = 1 << int(math.log2(max(1.0, min(MOST_CROPS, most, *several))))
         shape = (self.channels, *self.fcn.window)
         while count > 1:
             peak = training_bytes(self.twin, (count, *shape)).peak
