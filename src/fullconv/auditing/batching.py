@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fullconv.auditing.figures import MISSING, amount, counted, figure, listed, percent
 from fullconv.auditing.figures import SECONDS as UNITS
-from fullconv.auditing.measuring.batches import SAME, Batches, Way, measure
+from fullconv.auditing.measuring.batches import Batches, Way, measure
+from fullconv.auditing.measuring.padding import SAME
 from fullconv.auditing.measuring.timing import Say
 from fullconv.auditing.section import Chart, Section, Series, Table
 from fullconv.auditing.subject import Subject
