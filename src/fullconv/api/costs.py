@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
+from itertools import product
 from math import prod
 from typing import Any
 
@@ -70,3 +72,29 @@ def ceiling(model: nn.Module, fcn: FCN, size: tuple[int, ...]) -> float:
     """
     crops = len(fcn.grid(size)) * macs(model, (1, fcn.plan.channels, *fcn.window))
     return crops / macs(fcn, (1, fcn.plan.channels, *size))
+
+
+def macs_per_pixel(fcn: FCN) -> Fraction:
+    """What one more px of a large image costs in a dense pass, in MACs, exactly.
+
+    Images grow by whole native strides here, so that every map grows by whole cells. The MACs are
+    then linear in every side, and this is what multiplies the product of the sides.
+    """
+    window, steps = fcn.window, fcn.plan.native_stride
+    found = 0
+    for corner in product((0, 1), repeat=len(window)):
+        sides = (w + s * far for w, s, far in zip(window, steps, corner, strict=True))
+        sign = 1 if (len(window) - sum(corner)) % 2 == 0 else -1
+        found += sign * macs(fcn, (1, fcn.plan.channels, *sides))
+    return Fraction(found, prod(steps))
+
+
+def ceiling_of_large_images(model: nn.Module, fcn: FCN) -> float:
+    """What `ceiling` comes near to on ever larger images.
+
+    The MACs of a window for every cell, one in as many px as the strides multiply to, divided by
+    those of a px of the dense pass. 0 where a pass has none.
+    """
+    window = macs(model, (1, fcn.plan.channels, *fcn.window))
+    each = macs_per_pixel(fcn)
+    return float(Fraction(window, prod(fcn.stride)) / each) if each else 0.0

@@ -6,6 +6,7 @@ Where seconds are few there are fewer rounds; what would take too long by itself
 
 from __future__ import annotations
 
+import gc
 import math
 import statistics
 import time
@@ -21,6 +22,9 @@ Say = Callable[[str], None]
 
 SHARE = 0.5
 """A single run may take this much of the seconds that are left, as far as that can be foreseen."""
+
+LITTLE = 0.01
+"""And this much of all seconds even where none are left: what is quick is not left out."""
 
 SHORT = 1.0
 """Seconds below which a first call, which also prepares kernels, says little of the next ones."""
@@ -131,6 +135,7 @@ def in_turn(
     *,
     at_least: float = 0.0,
     seconds: float | None = None,
+    rate: float = 0.0,
     memory: bool = False,
     title: str = "",
     say: Say | None = None,
@@ -146,6 +151,7 @@ def in_turn(
         at_least: seconds one measurement takes; shorter work is repeated within it.
         seconds: how many all may take. A side that is foreseen to take more than half of what is
             left is left out, and a round goes without the sides that no longer fit.
+        rate: seconds for one unit of work, for the first side; 0 where they are not known.
         memory: whether the peak of the memory is measured while a side warms up.
         title: said before what is being measured.
         say: told what is being measured.
@@ -153,11 +159,13 @@ def in_turn(
     if rounds < 1:
         raise ValueError(f"rounds={rounds} must be positive.")
     deadline = Deadline(seconds)
+    if memory:
+        gc.collect()
     first: dict[str, _First] = {}
     foreseen: dict[str, float] = {}
-    rate = 0.0
+    little = 0.0 if seconds is None else LITTLE * seconds
     for name, side in sides.items():
-        if rate * side.work > SHARE * deadline.left:
+        if rate * side.work > max(SHARE * deadline.left, little):
             foreseen[name] = rate * side.work * side.times
             continue
         _tell(say, f"{title}: warming up, {name}")
