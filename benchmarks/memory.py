@@ -10,16 +10,14 @@ from the system (Linux only). Random weights: memory does not depend on them. We
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import subprocess
 import sys
-from pathlib import Path
 
 import torch
 
 import fullconv
 from fullconv.api.memory import Budget, peak_bytes
+from fullconv.auditing.measuring.peak import peak_of
 from fullconv.models import load_model
 
 WAYS = ("float32", "optimized", "bfloat16")
@@ -58,23 +56,19 @@ def measure(name: str, size: int, way: str) -> None:
     shape = (1, fcn.plan.channels, size, size)
     alive, needed = peak_bytes(fcn, shape), Budget(fcn, limit=1).needed(shape[2:])
     del model
-    gc.collect()
-    ctypes.CDLL("libc.so.6").malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak so far becomes what there is now
-    before = status("VmRSS")
-    image = torch.ones(shape, dtype=torch.float64 if way == "float64" else torch.float32)
-    with torch.inference_mode():
-        for _ in range(2):  # the second finds what the first has left behind
-            fcn(image)
-    measured = status("VmHWM") - before
+    dtype = torch.float64 if way == "float64" else torch.float32
+
+    def passes() -> None:
+        image = torch.ones(shape, dtype=dtype)
+        with torch.inference_mode():
+            for _ in range(2):  # the second finds what the first has left behind
+                fcn(image)
+
+    measured = peak_of(passes)
+    if measured is None:
+        sys.exit("The system does not tell the peak of a process's memory: that takes Linux.")
     print(f"{name:14} {size:5} {way:10} {alive / MIB:7.0f} {needed / MIB:7.0f} "
           f"{measured / MIB:8.0f}  {needed / measured:.2f}", flush=True)  # fmt: skip
-
-
-def status(entry: str) -> int:
-    """An entry of what the system says of this process, in bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{entry}:"))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fullconv.api.save import load, save
     from fullconv.api.sliding import sliding
     from fullconv.api.verify import Certificate, verify
+    from fullconv.auditing.audit import Audit, audit
     from fullconv.errors import (
         FullconvError,
         InputError,
@@ -46,6 +47,8 @@ _HOMES = {
     "save": "api.save",
     "load": "api.save",
     "sliding": "api.sliding",
+    "audit": "auditing.audit",
+    "Audit": "auditing.audit",
     "classify": "evaluate.dense.classify",
     "Classification": "evaluate.dense.classification",
     "heatmap": "evaluate.maps.heatmap",
@@ -63,6 +66,7 @@ _HOMES = {
 __all__ = [
     "FCN",
     "AllConvolutional",
+    "Audit",
     "Certificate",
     "Classification",
     "FullconvError",
@@ -74,6 +78,7 @@ __all__ = [
     "RefusedError",
     "UsageError",
     "all_convolutional",
+    "audit",
     "classify",
     "convert",
     "heatmap",

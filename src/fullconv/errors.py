@@ -1,6 +1,7 @@
 """The errors a person can cause, each with the exit code the command line answers with.
 
     FullconvError                1   something failed
+    ├── NotFetchedError          1   pretrained weights could not be fetched
     ├── UsageError               2   the call itself is wrong: an option, a name, a value
     │   └── MissingExtraError    2   an optional dependency is not installed
     ├── InputError               3   the data is bad: an image, a weights file

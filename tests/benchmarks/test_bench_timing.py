@@ -6,7 +6,6 @@ import pytest
 import torch
 
 import sliding
-from bench import timing
 from bench.timing import Side, Spread, Times, in_turn, sampled, spread
 from fullconv.geometry import Grid
 
@@ -18,7 +17,7 @@ def clock(monkeypatch):
     class Clock:
         now = 0.0
 
-    monkeypatch.setattr(timing.time, "perf_counter", lambda: Clock.now)
+    monkeypatch.setattr("time.perf_counter", lambda: Clock.now)
     return Clock
 
 

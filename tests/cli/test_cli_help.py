@@ -9,7 +9,8 @@ import fullconv as package
 from fullconv.cli.commands import COMMANDS as ALL
 
 COMMANDS = (
-    "plan", "check", "convert", "classify", "heatmap", "evaluate", "allconv", "study", "demo"
+    "plan", "check", "convert", "classify", "heatmap", "evaluate", "audit", "allconv", "study",
+    "demo",
 )  # fmt: skip
 
 

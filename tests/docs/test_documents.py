@@ -100,3 +100,13 @@ def test_the_readme_shows_the_plan_that_is_printed() -> None:
     for line in shown.splitlines():
         node, was, becomes = re.split(r" {2,}", line)[:3]
         assert re.sub(r"\s+", " ", f"{node} {was} {becomes}") in printed
+
+
+def test_the_page_on_audits_names_every_section() -> None:
+    from fullconv.auditing.questions import SECTIONS
+
+    text = (ROOT / "docs" / "audit.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| [A-Z].*\? \|", text, re.MULTILINE)
+    assert [key for key in rows if key in {question.key for question in SECTIONS}] == [
+        question.key for question in SECTIONS
+    ]

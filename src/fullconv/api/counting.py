@@ -16,10 +16,12 @@ from fullconv.hosts.torch_fx.fcn import FCN, tensors_of
 from fullconv.hosts.torch_fx.optimized.network import OptimizedFCN
 from fullconv.hosts.torch_fx.tracing import in_eval
 
-__all__ = ["course", "peak_bytes"]
+__all__ = ["Alive", "course", "peak_bytes"]
 
 _CONVOLUTION = torch.ops.aten.convolution.default
 _BATCH_NORM = torch.ops.aten.native_batch_norm.default
+_BACKWARD = torch.ops.aten.convolution_backward.default
+_NORM_BACKWARD = torch.ops.aten.native_batch_norm_backward.default
 
 
 def peak_bytes(fcn: FCN, shape: Sequence[int]) -> int:
@@ -47,7 +49,7 @@ def course(fcn: FCN, shape: tuple[int, ...]) -> list[int]:
     fast = isinstance(fcn, OptimizedFCN)
     dtype = torch.float32 if fast else first.dtype
     fake = FakeTensorMode(allow_non_fake_inputs=True)
-    with in_eval(fcn), torch.no_grad(), fake, _Alive() as alive:
+    with in_eval(fcn), torch.no_grad(), fake, Alive() as alive:
         image = torch.empty(shape, dtype=dtype, device=first.device)
         given = fcn.prepared(image) if isinstance(fcn, OptimizedFCN) else image
         type(fcn).forward(fcn, given)  # the one that is not compiled
@@ -55,40 +57,53 @@ def course(fcn: FCN, shape: tuple[int, ...]) -> list[int]:
     return found
 
 
-class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Follows every storage from the op that makes it until nobody holds it any more."""
+class Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Follows every storage from the op that makes it until nobody holds it any more.
+
+    Attributes:
+        bytes: what is alive now.
+        course: what was alive during each op so far.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.course: list[int] = []
-        self._bytes = 0
+        self.bytes = 0
         self._known: set[int] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an op and count what it makes; views, and work in place, make nothing."""
         out: Any
-        if func is _BATCH_NORM:  # of fixed statistics; worked out on fake tensors it takes long
+        # Batch norms of fixed statistics; worked out on fake tensors they take long.
+        if func is _BATCH_NORM:
             out = (torch.empty_like(args[0]), *(args[0].new_empty(0) for _ in range(2)))
+        elif func is _NORM_BACKWARD:
+            channels = args[1].shape[1]
+            out = (torch.empty_like(args[1]), *(args[1].new_empty(channels) for _ in range(2)))
         else:
             out = func(*args, **(kwargs or {}))
         of_weights = any(isinstance(a, Tensor) and not isinstance(a, FakeTensor) for a in args)
         for tensor, result in zip(tensors_of(out), func._schema.returns, strict=False):
             is_view = of_weights and result.alias_info is not None
             self._hold(tensor.untyped_storage(), 0 if is_view else None)
-        ways = _beside(out, *args) if func is _CONVOLUTION else (0,)
-        self.course += [self._bytes + beside for beside in ways]
+        ways: tuple[int, ...] = (0,)
+        if func is _CONVOLUTION:
+            ways = _beside(out, *args)
+        elif func is _BACKWARD:  # as the layer itself takes, from its output back to its input
+            ways = _beside(args[0], args[1], args[2], None, *args[4:10])
+        self.course += [self.bytes + beside for beside in ways]
         return out
 
     def _hold(self, storage: torch.UntypedStorage, size: int | None) -> None:
         key, size = storage._cdata, storage.nbytes() if size is None else size
         if key not in self._known:
             self._known.add(key)
-            self._bytes += size
+            self.bytes += size
             weakref.finalize(storage, self._drop, key, size)
 
     def _drop(self, key: int, size: int) -> None:
         self._known.discard(key)
-        self._bytes -= size
+        self.bytes -= size
 
 
 def _beside(

@@ -56,7 +56,7 @@ class Budget:
         if rough is not None:
             # The prediction is that of convolutions. A map has as many cells as windows, or more.
             patches = _patches(self._fcn) if cells <= SMALL else 0
-            bound = self._with_allocator(int(1.05 * rough) + patches)
+            bound = self.with_allocator(int(1.05 * rough) + patches)
             if bound < 0.8 * self.limit:
                 return bound
         return self._counted(size, images)
@@ -117,7 +117,7 @@ class Budget:
         while high - low > 1:  # between: what is predicted to fit first
             middle = (low + high) // 2
             rough = _predicted(self._fcn, shrunk(middle), images)
-            right = rough is not None and self._with_allocator(rough) <= self.limit
+            right = rough is not None and self.with_allocator(rough) <= self.limit
             low, high = (low, middle) if right else (middle, high)
         # From there in ever longer steps to where it changes.
         at, reach = high, 1
@@ -143,10 +143,11 @@ class Budget:
         key = (images, *size)
         if key not in self._exact:
             shape = (images, self._fcn.plan.channels, *size)
-            self._exact[key] = self._with_allocator(peak_bytes(self._fcn, shape))
+            self._exact[key] = self.with_allocator(peak_bytes(self._fcn, shape))
         return self._exact[key]
 
-    def _with_allocator(self, peak: int) -> int:
+    def with_allocator(self, peak: int) -> int:
+        """Bytes that a pass takes in all which has `peak` bytes alive at once, as `peak_bytes`."""
         return BASE + peak + min(peak, RETAINED[isinstance(self._fcn, OptimizedFCN)])
 
 

@@ -73,16 +73,22 @@ def score_cells(
 ) -> Tensor:
     """Scores `(len(cells), K)` of the crops of `image` `(C, *space)` at the given cells."""
     answers = []
-    dims = len(grid.window)
     with in_eval(model), torch.no_grad():
         for first in range(0, len(cells), batch_size):
-            crops = []
-            for cell in cells[first : first + batch_size]:
-                box = grid.box(*cell)
-                span = tuple(slice(a, b) for a, b in zip(box[:dims], box[dims:], strict=True))
-                crops.append(image[(slice(None), *span)])
-            scores = tensors_of(model(torch.stack(crops)))[0]
+            crops = cut(image, grid, cells[first : first + batch_size])
+            scores = tensors_of(model(crops))[0]
             answers.append(scores.reshape(len(crops), -1))
             if progress is not None:
                 progress(min(first + batch_size, len(cells)), len(cells))
     return torch.cat(answers)
+
+
+def cut(image: Tensor, grid: Grid, cells: Sequence[tuple[int, ...]]) -> Tensor:
+    """The crops `(len(cells), C, *window)` of `image` `(C, *space)` at the given cells."""
+    dims = len(grid.window)
+    crops = []
+    for cell in cells:
+        box = grid.box(*cell)
+        span = tuple(slice(a, b) for a, b in zip(box[:dims], box[dims:], strict=True))
+        crops.append(image[(slice(None), *span)])
+    return torch.stack(crops)

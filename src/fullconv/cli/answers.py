@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from typing import Any
 import click
 
 from fullconv.errors import FullconvError
+from fullconv.storage.description import finite
 
 
 def say(text: str) -> None:
@@ -29,7 +29,7 @@ def show(text: str, data: Mapping[str, Any], as_json: bool) -> None:
 
 def as_text(data: Mapping[str, Any]) -> str:
     """JSON in plain ASCII, which every terminal and pipe takes; NaN and infinity become null."""
-    return json.dumps(_finite(data), indent=1, allow_nan=False)
+    return json.dumps(finite(data), indent=1, allow_nan=False)
 
 
 def show_line(answer: str) -> None:
@@ -48,12 +48,3 @@ def show_line(answer: str) -> None:
 def hush() -> None:
     """Send the rest of stdout nowhere: Python would try to write it again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _finite(value: Any) -> Any:
-    """`value` with null in place of NaN and infinity, which JSON lacks."""
-    if isinstance(value, Mapping):
-        return {key: _finite(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

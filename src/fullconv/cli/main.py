@@ -22,6 +22,7 @@ Examples:
   fullconv classify torchvision:vgg16 holiday/ --format csv -o answers.csv
   fullconv heatmap torchvision:alexnet photo.jpg --class "tabby cat"
   fullconv evaluate torchvision:resnet18 --data labelled/ --scales 256,320
+  fullconv audit torchvision:vgg16 photo.jpg -o report.html
   fullconv allconv torchvision:vgg16 --plan
   fullconv study net.py:build images/ --variants fc,gap,allconv --seeds 5
   fullconv convert net.py:build --weights net.pth -o net.safetensors

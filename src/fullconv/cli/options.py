@@ -131,29 +131,42 @@ def single(size: tuple[int, ...] | None) -> int | tuple[int, ...] | None:
 
 
 def model_options(command: Command) -> Command:
-    """MODEL and how to load it; the command gets them as one `Asked`."""
+    """MODEL and how to load and convert it; the command gets them as one `Asked`."""
+    return together(_classifier_options, _conversion_options)(_packed(command))
+
+
+def classifier_options(command: Command) -> Command:
+    """MODEL and how to load it, for a command that converts it in ways of its own."""
+    return _classifier_options(_packed(command))
+
+
+def _packed(command: Command) -> Command:
+    """The command, which gets the options of `Asked` as one; None are those it has not."""
 
     @wraps(command)
     def packed(**given: Any) -> Any:
-        asked = Asked(**{field.name: given.pop(field.name) for field in fields(Asked)})
+        asked = Asked(**{field.name: given.pop(field.name, None) for field in fields(Asked)})
         return command(asked=asked, **given)
 
-    return _model_options(packed)
+    return packed
 
 
-_model_options = together(
+_classifier_options = together(
     click.argument("model"),
     click.option("--weights", metavar="FILE",
                  help="Its weights: safetensors, or a PyTorch checkpoint."),
     click.option("--window", type=Size(),
                  help="Input size it was built for, as 224 or 224x160 (height x width) "
                  "[the model's]."),
-    click.option("--stride", type=Size(),
-                 help="Distance between windows: any divisor of the native one, which is the "
-                 "default."),
     click.option("--context", type=click.Choice(["window", "image"]),
                  help="What ops that look at the whole map (squeeze-excite) see in a larger image: "
                  "the window around each cell [default], or all of it."),
+)  # fmt: skip
+
+_conversion_options = together(
+    click.option("--stride", type=Size(),
+                 help="Distance between windows: any divisor of the native one, which is the "
+                 "default."),
     click.option("--method", type=click.Choice(["dilate", "fragments"]),
                  help="How a finer stride is reached; both give the same map [dilate]."),
 )  # fmt: skip
@@ -207,8 +220,8 @@ json_option = click.option("--json", "as_json", is_flag=True,
                            help="Answer in JSON, for programs.")  # fmt: skip
 
 
-def read_classes(path: str, count: int) -> tuple[str, ...]:
-    """Class names from a text file, one per line, or a JSON list."""
+def read_classes(path: str, count: int | None) -> tuple[str, ...]:
+    """Class names from a text file, one per line, or a JSON list; `count` of them, if known."""
     try:
         text = Path(path).read_bytes().decode("utf-8-sig")
         listed: Any = text.splitlines()
@@ -229,7 +242,7 @@ def read_classes(path: str, count: int) -> tuple[str, ...]:
             hint='Write ["cat", "dog"], in the order of the scores, or one name per line.',
         )
     names = tuple(name.strip() for name in listed if name.strip())
-    if len(names) != count:
+    if count is not None and len(names) != count:
         raise InputError(
             f"holds {len(names)} class names, but the network has {count} scores.", where=path
         )

@@ -29,8 +29,7 @@ def score(fcn: FCN, x: Tensor, where: str) -> Tensor:
         with in_eval(fcn), torch.inference_mode():
             scores: Tensor = tensors_of(fcn(x.to(weight)))[0]
     except (MemoryError, RuntimeError) as error:
-        short = isinstance(error, MemoryError | torch.OutOfMemoryError)
-        if not short and "allocate memory" not in str(error):
+        if not is_out_of_memory(error):
             raise
         raise FullconvError(
             f"the memory does not suffice for an image of {times(x.shape[2:])} px.",
@@ -42,6 +41,12 @@ def score(fcn: FCN, x: Tensor, where: str) -> Tensor:
         scores = scores.float()
     _check_finite(fcn, x, scores, where)
     return scores.cpu()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether Python, PyTorch or a GPU could not get the memory it wanted."""
+    short = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return short or (isinstance(error, RuntimeError) and "allocate memory" in str(error))
 
 
 def probabilities_of(fcn: FCN, scores: Tensor) -> Tensor:

@@ -93,20 +93,28 @@ def answered(ask: Callable[[], object], patience: float | None = None) -> None:
         raise failures[0]
 
 
-def not_fetched(form: str, without: str, source: str, error: BaseException) -> FullconvError:
-    """The one error for pretrained weights that could not be fetched.
+class NotFetchedError(FullconvError):
+    """Pretrained weights that could not be fetched.
 
-    `without` is the MODEL word of the same network with random weights.
+    `without` is the MODEL word of the same network with random weights, `reason` a few words.
     """
+
+    without = reason = ""
+
+
+def not_fetched(form: str, without: str, source: str, error: BaseException) -> NotFetchedError:
+    """The one error for pretrained weights that could not be fetched."""
     cause = getattr(error, "reason", None) or error
     lines = str(cause).strip().splitlines()
     reason = lines[0].rstrip(".") if lines else type(cause).__name__
-    return FullconvError(
+    found = NotFetchedError(
         f"the pretrained weights could not be fetched from {source} ({reason}).",
         where=form,
         hint="Fetch that file where there is a network and pass it with --weights FILE, "
         f"or use {without} for random weights.",
     )
+    found.without, found.reason = without, reason
+    return found
 
 
 @contextmanager

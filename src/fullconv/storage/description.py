@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,15 @@ def to_text(value: Any, *, width: int = WIDTH) -> str:
         return f"{ends[0]}\n" + ",\n".join(parts) + f"\n{' ' * indent}{ends[1]}"
 
     return lines(value, 0, 0) + "\n"
+
+
+def finite(value: Any) -> Any:
+    """`value` with null in place of NaN and infinity, which JSON lacks."""
+    if isinstance(value, Mapping):
+        return {key: finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_description(path: Path, value: Mapping[str, Any]) -> None:

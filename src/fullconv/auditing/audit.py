@@ -1,0 +1,224 @@
+"""What going fully convolutional costs, measured on a network: `audit`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from fullconv.auditing.figures import counted
+from fullconv.auditing.headline import headline
+from fullconv.auditing.machine import describe
+from fullconv.auditing.pages.report import Report
+from fullconv.auditing.pages.text import text
+from fullconv.auditing.questions import SECTIONS, Question
+from fullconv.auditing.section import Section
+from fullconv.auditing.subject import SECONDS, Images, Subject, subject_of
+from fullconv.errors import RefusedError, UsageError, near
+from fullconv.geometry import times
+from fullconv.hosts.torch_fx.fcn import About
+from fullconv.storage.description import finite
+
+MOST = 6  # images that are named at the top of a report
+
+Progress = Callable[[int, int, str], None]
+"""Called with how many sections are done, of how many, and what is being measured."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Audit:
+    """What going fully convolutional costs one network; prints as text.
+
+    Attributes:
+        name: the network, as it was named.
+        headline: the answer to all of it, in a sentence or two.
+        facts: about the run: versions, machine, window, stride, seconds taken.
+        sections: the answers, in order.
+        refused: why the network cannot be converted; None where it can.
+        remarks: what must be said before anything else, such as that weights are random.
+    """
+
+    name: str
+    headline: str
+    facts: Mapping[str, Any]
+    sections: tuple[Section, ...]
+    refused: RefusedError | None = None
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> tuple[str, ...]:
+        """The headline, and what every section says, in order."""
+        return (self.headline, *(line for section in self.sections for line in section.verdict))
+
+    def section(self, key: str) -> Section:
+        """One of the sections. Raises UsageError for one that was not made."""
+        for section in self.sections:
+            if section.key == key:
+                return section
+        known = [section.key for section in self.sections]
+        raise UsageError(f"the audit has no section {key!r}.", hint=near(key, known))
+
+    def to_dict(self) -> dict[str, Any]:
+        """All figures, JSON-serialisable; what is not finite is None."""
+        found: dict[str, Any] = finite(
+            {
+                "name": self.name,
+                "refused": None if self.refused is None else str(self.refused),
+                "verdict": list(self.verdict),
+                "remarks": list(self.remarks),
+                "run": dict(self.facts),
+                "sections": {
+                    section.key: {
+                        "title": section.title,
+                        "verdict": list(section.verdict),
+                        "facts": dict(section.facts),
+                        "skipped": list(section.skipped),
+                    }
+                    for section in self.sections
+                },
+            }
+        )
+        return found
+
+    @property
+    def report(self) -> Report:
+        """What the pages show."""
+        return Report(
+            title=self.name,
+            headline=self.headline,
+            about=_about(self.facts),
+            remarks=self.remarks,
+            sections=self.sections,
+            facts=self.to_dict(),
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the report; the ending says in which form: .html, .md or .json.
+
+        Raises UsageError for another ending, FullconvError where the file cannot be written.
+        """
+        from fullconv.auditing.pages.write import write
+
+        write(self.report, path)
+
+    def __str__(self) -> str:
+        return text(self.report)
+
+
+def audit(
+    model: nn.Module,
+    window: int | Sequence[int] = 224,
+    *,
+    images: Images | None = None,
+    sizes: Sequence[int | Sequence[int]] | None = None,
+    seconds: float = SECONDS,
+    max_memory: int | None = None,
+    context: str = "window",
+    sections: Iterable[str] | None = None,
+    about: About | None = None,
+    remarks: Iterable[str] = (),
+    name: str = "",
+    progress: Progress | None = None,
+) -> Audit:
+    """What going fully convolutional costs, measured on a network.
+
+    A network that cannot be converted is audited too: what can be said of it, and why not.
+
+    Args:
+        model: a CNN classifier, `(N, C, *window)` to `(N, K)`. It stays as it is.
+        window: its input size in px; one number for all axes, or one per axis.
+        images: what to try it on: files, pixels or prepared tensors `(C, *space)`, one or several,
+            or a mapping with their names. Noise takes their place where there are none.
+        sizes: image sizes to measure costs at, px; window, 1.5×, 2× and 4× by default.
+        seconds: how long it may take, about.
+        max_memory: bytes that a pass may take beside the weights; by default what is free.
+        context: what ops that look at the whole map see in a larger image, "window" or "image".
+        sections: the keys of the sections wanted, of `fullconv.auditing.questions.SECTIONS`; all
+            by default.
+        about: the name of the network, its classes, and mean and std of pixels for images that are
+            not prepared.
+        remarks: what the report says before anything else.
+        name: what the network is called in the report; by default as `about` says, or its class.
+        progress: told how many sections are done, of how many, and what is being measured.
+
+    Raises UsageError for arguments that do not fit the network, InputError for images that cannot
+    be read or are below the window, RefusedError where the window is not the classifier's.
+    """
+    began = time.perf_counter()
+    asked = asked_for(sections)
+    if progress is not None:
+        progress(0, len(asked), "the conversion")
+    subject = subject_of(
+        model, window, images=images, sizes=sizes, seconds=seconds, max_memory=max_memory,
+        context=context, about=about,
+    )  # fmt: skip
+    found: list[Section] = []
+    for place, question in enumerate(asked):
+        weights = [one.share for one in asked[place:]]
+        left = max(0.0, seconds - (time.perf_counter() - began))
+
+        def say(what: str, done: int = place) -> None:
+            if progress is not None:
+                progress(done, len(asked), what)
+
+        say(question.title)
+        found.append(question.answer(subject, left * weights[0] / sum(weights), say))
+    if progress is not None:
+        progress(len(asked), len(asked), "done")
+    return Audit(
+        name=name or subject.name,
+        headline=headline(subject, found),
+        facts={**_run(subject), "seconds": round(time.perf_counter() - began, 1)},
+        sections=tuple(found),
+        refused=subject.refused,
+        remarks=tuple(remarks),
+    )
+
+
+def asked_for(sections: Iterable[str] | None) -> list[Question]:
+    """The questions by their keys, in the order of the table. Raises UsageError."""
+    if sections is None:
+        return list(SECTIONS)
+    keys = [sections] if isinstance(sections, str) else list(sections)
+    known = [question.key for question in SECTIONS]
+    for key in keys:
+        if key not in known:
+            raise UsageError(
+                f"there is no section {key!r}.", hint=near(key, known) or f"Name some of {known}."
+            )
+    if not keys:
+        raise UsageError("no section is asked for.", hint=f"Name some of {', '.join(known)}.")
+    return [question for question in SECTIONS if question.key in keys]
+
+
+def _run(subject: Subject) -> dict[str, Any]:
+    """What figures depend on, by name."""
+    facts: dict[str, Any] = {"window": list(subject.window), "channels": subject.channels}
+    if subject.converted is not None:
+        plan = subject.converted.plan
+        facts |= {"stride": list(plan.stride), "receptive_field": list(plan.receptive_field)}
+    facts["images"] = [name for name, _ in subject.images]
+    return {**facts, **describe(subject.device)}
+
+
+def _about(facts: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """What figures depend on, for people: a few lines of a name and a value."""
+    px = {name: f"{times(facts[name])} px" for name in ("window", "stride") if name in facts}
+    field = facts.get("receptive_field")
+    shown = {
+        "window": f"{px['window']}, {counted(facts['channels'], 'channel')}",
+        "weights": facts.get("weights", ""),
+        "stride": f"{px['stride']}; a cell sees {times(field)} px" if field else "",
+        "images": ", ".join(facts["images"][:MOST]) + " …" * (len(facts["images"]) > MOST),
+        "machine": ", ".join(
+            [facts.get("gpu", ""), facts["processor"], counted(int(facts["threads"]), "thread")]
+        ).removeprefix(", "),
+        "versions": f"fullconv {facts['fullconv']}, PyTorch {facts['torch']}, "
+        f"Python {facts['python']}",
+        "taken": f"{facts['seconds']:g} s",
+    }
+    return tuple((name, value) for name, value in shown.items() if value)

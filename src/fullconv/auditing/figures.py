@@ -1,0 +1,67 @@
+"""How figures are written for people: three digits, one unit for a column, right plurals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+MISSING = "–"
+"""In place of a figure that was not measured."""
+
+SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
+MACS = ((1e12, "TMAC"), (1e9, "GMAC"), (1e6, "MMAC"), (1e3, "kMAC"), (1.0, "MAC"))
+BYTES = ((2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "bytes"))
+
+Units = Sequence[tuple[float, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One of the units of a quantity: what it is in the smallest terms, and its name."""
+
+    size: float
+    name: str
+
+    @classmethod
+    def of(cls, values: Iterable[float | None], units: Units) -> Unit:
+        """The largest unit in which the middle one of the values is at least 1."""
+        known = sorted(value for value in values if value is not None)
+        middle = known[len(known) // 2] if known else 0.0
+        size, name = next((unit for unit in units if middle >= unit[0]), units[-1])
+        return cls(size, name)
+
+    def write(self, value: float | None) -> str:
+        """A value in this unit, without its name."""
+        return MISSING if value is None else figure(value / self.size)
+
+
+def figure(value: float | None) -> str:
+    """Three digits: `0.0123`, `1.23`, `123`, `1,230`; a dash for None."""
+    if value is None:
+        return MISSING
+    if value == 0:
+        return "0"
+    if abs(value) >= 99.95:
+        return f"{float(f'{value:.4g}'):,.0f}" if abs(value) < 1e6 else f"{value:,.0f}"
+    return f"{float(f'{value:.3g}'):#.3g}"
+
+
+def amount(value: float, units: Units) -> str:
+    """A value with the unit that suits it: `12.3 ms`, `15.5 GMAC`, `1.20 GiB`."""
+    unit = Unit.of([value], units)
+    return f"{unit.write(value)} {unit.name}"
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """A share as a percentage."""
+    return f"{100 * share:.{digits}f} %"
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """`1 pool`, `5 pools`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def listed(parts: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -1,0 +1,201 @@
+"""What does a larger image cost? Compute, seconds and memory as it grows, against crops."""
+
+from __future__ import annotations
+
+from fullconv.api.memory import written_bytes
+from fullconv.auditing import alone
+from fullconv.auditing.figures import BYTES, MACS, amount, counted, figure, listed
+from fullconv.auditing.figures import SECONDS as UNITS
+from fullconv.auditing.growth_figures import charts, tables
+from fullconv.auditing.measuring.grown import WAYS, Growth, Pass, Row
+from fullconv.auditing.measuring.growth import measure
+from fullconv.auditing.measuring.timing import Say
+from fullconv.auditing.section import Section
+from fullconv.auditing.subject import Subject
+from fullconv.geometry import times
+
+KEY, TITLE = "growth", "What does a larger image cost?"
+
+SECONDS = 45.0
+"""What it takes with VGG-16 on two cores."""
+
+
+def section(subject: Subject, seconds: float, say: Say) -> Section:
+    """What there is to say about a network on larger images."""
+    if subject.converted is None:
+        return alone.section(KEY, TITLE, subject, seconds, say)
+    found = measure(
+        subject.model,
+        subject.fcn,
+        sizes=subject.sizes,
+        max_memory=subject.max_memory,
+        seconds=seconds,
+        say=say,
+    )
+    return written(found)
+
+
+def written(found: Growth) -> Section:
+    """The section of what was found."""
+    return Section(
+        KEY,
+        TITLE,
+        verdict=(*_area(found), *_against_crops(found), *_memory(found)),
+        text=_text(found),
+        tables=tables(found),
+        charts=charts(found),
+        facts=found.to_dict(),
+        skipped=_skipped(found),
+        how=_how(found),
+    )
+
+
+def _area(found: Growth) -> tuple[str, ...]:
+    first, last = found.rows[0], found.rows[-1]
+    if last is first:
+        return (f"A pass over the window takes {amount(last.macs, MACS)}s{_took(last)}.",)
+    return (
+        f"At {times(last.size)} px, {figure(last.pixels / first.pixels)} times the px of the "
+        f"window, a pass takes {amount(last.macs, MACS)}s, {figure(last.macs / first.macs)} times "
+        f"as many{_took(last)}.",
+    )
+
+
+def _took(row: Row) -> str:
+    """How long it takes, as far as it was timed."""
+    passes = ((row.forward, "forward"), (row.training, "forward and backward"))
+    known = [
+        f"{amount(one.seconds.median, UNITS)} {words}"
+        for one, words in passes
+        if one.seconds is not None
+    ]
+    return f": {listed(known)}" if known else ""
+
+
+def _against_crops(found: Growth) -> tuple[str, ...]:
+    """The largest size at which either way was timed against crops."""
+    last = found.rows[-1]
+    largest: dict[Row, list[str]] = {}
+    for way, words in zip(WAYS, ("forward", "in training"), strict=True):
+        row = next((row for row in reversed(found.rows) if row.way(way).speed_up), None)
+        if row is not None:
+            speed = row.way(way).speed_up
+            assert speed is not None
+            largest.setdefault(row, []).append(f"{figure(speed.median)} times {words}")
+    said = [
+        f"Against crops at the same {counted(row.cells, 'cell')} of {times(row.size)} px the map "
+        f"is faster {listed(speeds)}; its MACs allow {figure(row.ceiling)} times, and "
+        f"{figure(found.limit)} on ever larger images."
+        for row, speeds in largest.items()
+    ]
+    if not said and last.cells > 1:
+        said.append(
+            f"By its MACs the map can be {figure(last.ceiling)} times as fast as crops at "
+            f"{times(last.size)} px, and {figure(found.limit)} times on ever larger images; it was "
+            "not timed."
+        )
+    return tuple(said)
+
+
+def _memory(found: Growth) -> tuple[str, ...]:
+    last = found.rows[-1]
+    if last.cells == 1:
+        return ()
+    return (
+        f"Forward alone {times(last.size)} px hold {amount(last.forward.counted, BYTES)} of "
+        f"activations at most; training keeps {amount(last.training.counted, BYTES)} for the way "
+        "back.",
+    )
+
+
+def _text(found: Growth) -> tuple[str, ...]:
+    said = []
+    if found.exponents:
+        area = {1: "length", 2: "area"}.get(len(found.window), "volume")
+        said.append(
+            f"Exponents are those of the power of the side that fits all sizes best (least "
+            f"squares of logarithms); the {area} has {len(found.window)}. What is the same at "
+            "every size, such as reading weights and starting kernels, lowers them; maps that "
+            "grow from a single cell at the window, as those of the head, raise them."
+        )
+    if any(_above(row, row.way(way)) for row in found.rows for way in WAYS):
+        said.append(
+            "Where the map is faster than its MACs allow, crops do theirs at a lower rate: they "
+            "have small maps, every batch reads all weights anew, and in training it makes "
+            "gradients for all of them."
+        )
+    if len(found.rows) > 1 and found.rows[-1].cells > 1:
+        said.append(
+            "Crops that overlap compute the same features again and again, and the map computes "
+            "them once: that is where it saves, the more the smaller the stride is."
+        )
+    return tuple(said)
+
+
+def _above(row: Row, one: Pass) -> bool:
+    return one.speed_up is not None and one.speed_up.median > 1.02 * row.ceiling
+
+
+def _skipped(found: Growth) -> tuple[str, ...]:
+    left = "allowed" if found.given else "free"
+    said = []
+    for way, words in zip(WAYS, ("forward", "forward and backward"), strict=True):
+        for row in found.rows:
+            one = row.way(way)
+            where = f"{times(row.size)} px, {words}"
+            if one.needed > found.allowed:
+                said.append(
+                    f"{where}: not run, it needs {written_bytes(one.needed)} of memory, and "
+                    f"{written_bytes(found.allowed)} is {left}."
+                )
+            elif one.foreseen is not None:
+                said.append(
+                    f"{where}: not timed, it would take about {amount(one.foreseen, UNITS)} here, "
+                    "more than there was for it."
+                )
+            elif one.seconds is not None and one.speed_up is None and row.cells > 1:
+                said.append(f"{where}: crops were not timed, for want of time.")
+    return tuple(said)
+
+
+def _how(found: Growth) -> tuple[str, ...]:
+    passes = [row.way(way) for row in found.rows for way in WAYS]
+    rounds = [one.rounds for one in passes if one.seconds is not None]
+    said = []
+    if rounds:
+        low, high = min(rounds), max(rounds)
+        span = counted(high, "round") if low == high else f"{low} to {high} rounds"
+        said.append(
+            f"Seconds are medians of {span} in which everything is timed in turn, forwards and "
+            f"backwards, on {found.device} with {counted(found.threads, 'thread')}; ratios are "
+            "taken within a round."
+        )
+        spreads = [one.speed_up for one in passes if one.speed_up is not None and one.rounds > 1]
+        if spreads:
+            widest = max((speed.high - speed.low) / speed.median for speed in spreads)
+            said.append(f"Speed-ups of single rounds lie within {100 * widest:.0f} % of theirs.")
+    if found.once:
+        said.append(f"Run once only, for want of time: {listed(found.once)}.")
+    said.append(
+        "Forward runs the network optimized, as the command line does; forward and backward the "
+        "one that trains, by the cross entropy of the averaged map, without an optimiser, norms by "
+        "their running statistics. Crops run in the same networks."
+    )
+    if found.batch and rounds and len(found.rows) > 1:
+        said.append(
+            f"Crops run in batches of {found.batch}, spread over the image, others in every round; "
+            "the seconds of all crops are counted up from them."
+        )
+    said.append(
+        "Memory counted: on shapes without numbers, op by op, forward the most bytes alive at "
+        "once, in training what autograd keeps, with the image and without the weights."
+    )
+    if any(one.peak is not None for one in passes):
+        said.append(
+            "Memory measured: the most that the process held in a run, with what allocator and "
+            "libraries keep; in training with the gradients of all parameters, "
+            f"{amount(found.gradients, BYTES)} at every size."
+        )
+    elif rounds:
+        said.append("Memory was not measured: this system does not tell the peak of a run.")
+    return tuple(said)

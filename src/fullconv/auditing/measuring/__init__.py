@@ -1,0 +1,1 @@
+"""Seconds and bytes as they are measured: the one place where an audit holds a clock."""

@@ -1,0 +1,239 @@
+"""What a pass costs as its image grows, forward and in training, against crops at the same cells.
+
+MACs and bytes are counted on fake tensors, seconds and peaks of memory are measured. Forward runs
+what `fcn.optimize()` gives, as the command line does; forward and backward runs the FCN as it is.
+Crops run through the same network, so that both sides have the same layers in the same form.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
+
+import torch
+from torch import Tensor, nn
+
+from fullconv.api.costs import ceiling_of_large_images, macs
+from fullconv.api.memory import Budget, peak_bytes
+from fullconv.api.sliding import cut
+from fullconv.auditing.measuring.grown import WAYS, Growth, Pass, Row, exponents
+from fullconv.auditing.measuring.passes import train, trainable, training_bytes
+from fullconv.auditing.measuring.timing import Deadline, Say, Side, Times, clock, in_turn
+from fullconv.geometry import Grid, times
+from fullconv.hosts.torch_fx.fcn import FCN
+
+FACTORS = (Fraction(3, 2), Fraction(2), Fraction(4))
+"""Sizes that are looked at by default, in windows."""
+
+ROUNDS = 5
+AT_LEAST = 0.02
+"""Seconds of one measurement; shorter runs are repeated within it."""
+
+MOST_CROPS = 32
+CROPS_SHARE = 1 / 12
+"""Crops in a batch, at most; and what a batch forward and in training may take of the seconds."""
+
+TRAINING_WORK = 3
+"""MACs of a pass forward and backward in those of one forward: each layer has three products."""
+
+
+def sizes_of(fcn: FCN, given: Sequence[tuple[int, ...]] = ()) -> list[tuple[int, ...]]:
+    """The window and the sizes given, by default 1.5, 2 and 4 windows: px, smallest first.
+
+    Each is cut to whole strides above the window; it has the same cells then.
+
+    Raises InputError for a size below the window.
+    """
+    window, stride = fcn.window, fcn.stride
+    usual = [tuple(int(w * factor) for w in window) for factor in FACTORS]
+    found = set()
+    for size in (window, *(given or usual)):
+        cells = Grid(tuple(size), window, stride).shape
+        found.add(tuple(w + (n - 1) * s for w, n, s in zip(window, cells, stride, strict=True)))
+    return sorted(found, key=lambda size: (math.prod(size), size))
+
+
+def measure(
+    model: nn.Module,
+    fcn: FCN,
+    *,
+    sizes: Sequence[tuple[int, ...]] = (),
+    max_memory: int | None = None,
+    seconds: float,
+    say: Say | None = None,
+) -> Growth:
+    """Count and time passes over images of growing size.
+
+    Args:
+        model: the classifier; its own gradients and modes are left alone.
+        fcn: its FCN, not optimized.
+        sizes: px per axis, see `sizes_of`.
+        max_memory: bytes that a pass may take beside the weights; nine tenths of what is free by
+            default. A size that takes more is counted, and not run.
+        seconds: how long it may take, about. Where they are few there are fewer rounds, and what
+            takes too long by itself is not timed.
+        say: told what is being measured.
+
+    Raises InputError for a size below the window.
+    """
+    deadline = Deadline(seconds)
+    subject = _Subject(model, fcn, max_memory)
+    rows = [subject.counted(size) for size in sizes_of(fcn, sizes)]
+    fitting = [row for row in rows if row.fits[0]]
+    batch, found = 1, Times({})
+    if fitting:
+        crop = subject.seconds_of_a_crop()
+        batch = subject.batch(rows, CROPS_SHARE * seconds / (crop * (1 + TRAINING_WORK)))
+        sides = subject.sides(rows, batch)
+        found = in_turn(
+            sides, ROUNDS, subject.device, at_least=AT_LEAST, seconds=deadline.left,
+            rate=crop / subject.window_macs if subject.window_macs else 0.0, memory=True,
+            title="growth", say=say,
+        )  # fmt: skip
+    rows = [_timed(row, found, batch, subject.image_bytes(row.size)) for row in rows]
+    return Growth(
+        rows=tuple(rows),
+        window=fcn.window,
+        stride=fcn.stride,
+        limit=ceiling_of_large_images(model, fcn),
+        gradients=subject.gradients,
+        batch=batch,
+        allowed=subject.budget.limit,
+        given=max_memory is not None,
+        exponents=exponents(rows),
+        once=tuple(name for name in found.seconds if name in found.once),
+        tells_peak=not found.peaks or any(peak is not None for peak in found.peaks.values()),
+        device=subject.device.type,
+        threads=torch.get_num_threads(),
+    )
+
+
+class _Subject:
+    """A network in both forms, and what its passes take."""
+
+    def __init__(self, model: nn.Module, fcn: FCN, max_memory: int | None) -> None:
+        self.fcn, self.fast, self.twin = fcn, fcn.optimize(), trainable(fcn)
+        self.budget = Budget(self.fast, max_memory)
+        self.channels = fcn.plan.channels
+        self.window_macs = macs(model, (1, self.channels, *fcn.window))
+        first = next(fcn.parameters(), torch.empty(0))
+        self.device, self.dtype = first.device, first.dtype
+        parameters = [p for p in self.twin.parameters() if p.requires_grad]
+        self.gradients = sum(p.numel() * p.element_size() for p in parameters)
+
+    def counted(self, size: tuple[int, ...]) -> Row:
+        """A size, with all that can be said of it without a run."""
+        shape = (1, self.channels, *size)
+        cells = len(self.fcn.grid(size))
+        training = training_bytes(self.twin, shape)
+        forward = Pass(peak_bytes(self.fast, shape), self.budget.needed(size))
+        backward = Pass(training.saved, self.budget.with_allocator(training.peak))
+        return Row(
+            size,
+            cells,
+            macs(self.fcn, shape),
+            cells * self.window_macs,
+            forward,
+            backward,
+            (self._fits(forward.needed), self._fits(backward.needed)),
+        )
+
+    def seconds_of_a_crop(self) -> float:
+        """Of the classifier on one crop, forward."""
+        crop = self.noise(self.fcn.window)
+        self.fast(crop)  # prepares kernels
+        return clock(lambda: self.fast(crop), self.device)
+
+    def batch(self, rows: Sequence[Row], most: float) -> int:
+        """How many crops go into a batch: at most so many, as far as memory and cells allow."""
+        several = [row.cells for row in rows if row.cells > 1]
+        count = 1 << int(math.log2(max(1.0, min(MOST_CROPS, most, *several))))
+        shape = (self.channels, *self.fcn.window)
+        while count > 1:
+            peak = training_bytes(self.twin, (count, *shape)).peak
+            if self._fits(self.budget.with_allocator(peak)):
+                break
+            count //= 2
+        return count
+
+    def sides(self, rows: Sequence[Row], batch: int) -> dict[str, Side]:
+        """Crops and maps, forward and then in training, small ones first."""
+        found: dict[str, Side] = {}
+        for way, name in enumerate(WAYS):
+            fitting = [row for row in rows if row.fits[way]]
+            work = TRAINING_WORK if way else 1
+            for row in fitting:
+                found[_named(name, row)] = self._map(way, row, work)
+                if row is fitting[0] and len(fitting) > 1:  # about as much work as the next size
+                    found[_crops(name)] = self._crops(way, fitting[-1].size, batch, work)
+        return found
+
+    def _map(self, way: int, row: Row, work: int) -> Side:
+        image = self.noise(row.size)
+        return Side(lambda _: self._run(way, image), work=work * row.macs)
+
+    def _crops(self, way: int, size: tuple[int, ...], batch: int, work: int) -> Side:
+        image, grid = self.noise(size)[0], self.fcn.grid(size)
+        cells = list(grid)
+
+        def run(round_: int) -> None:
+            # Spread over the image, other ones in every round.
+            places = [(i * len(cells) // batch + round_) % len(cells) for i in range(batch)]
+            self._run(way, cut(image, grid, [cells[place] for place in places]))
+
+        return Side(run, work=work * batch * self.window_macs)
+
+    def _run(self, way: int, images: Tensor) -> None:
+        if way:
+            train(self.twin, images)
+        else:
+            self.fast(images)
+
+    def _fits(self, needed: int) -> bool:
+        return needed <= self.budget.limit
+
+    def noise(self, size: tuple[int, ...]) -> Tensor:
+        """A random image `(1, C, *size)`, the same in every run."""
+        drawn = torch.randn(1, self.channels, *size, generator=torch.Generator().manual_seed(0))
+        return drawn.to(self.device, self.dtype)
+
+    def image_bytes(self, size: tuple[int, ...]) -> int:
+        """What the image itself takes: it is there before a pass is measured."""
+        taken: int = self.channels * math.prod(size) * self.dtype.itemsize
+        return taken
+
+
+def _named(way: str, row: Row) -> str:
+    return f"{way} at {times(row.size)} px"
+
+
+def _crops(way: str) -> str:
+    return f"{way} of crops"
+
+
+def _timed(row: Row, found: Times, batch: int, image: int) -> Row:
+    """The row with what was measured of it."""
+    return replace(
+        row,
+        forward=_measured(row.forward, row, "forward", found, batch, image),
+        training=_measured(row.training, row, "training", found, batch, image),
+    )
+
+
+def _measured(one: Pass, row: Row, way: str, found: Times, batch: int, image: int) -> Pass:
+    name, crops = _named(way, row), _crops(way)
+    if name not in found:
+        return replace(one, foreseen=found.foreseen.get(name))
+    peak = found.peaks.get(name)
+    compared = row.cells > 1 and crops in found
+    many = row.cells / batch
+    return replace(
+        one,
+        seconds=found.of(name),
+        crops=found.of(crops).scaled(many) if compared else None,
+        speed_up=found.ratio(crops, name).scaled(many) if compared else None,
+        peak=None if peak is None else peak + image,
+        rounds=found.rounds(name),
+    )
