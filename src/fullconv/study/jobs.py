@@ -235,7 +235,7 @@ def _end_with_parent() -> None:
 def _shared(task: Task, folder: Folder, threads: int, load: Load | None) -> Iterator[_Sent]:
     """The task, ready to be sent; its images lie in the folder meanwhile."""
     place = folder.path / SHARED
-    place.mkdir()
+    place.mkdir(exist_ok=True)
     try:
         yield _Sent(
             _Itself(_pickled(task.model)) if load is None else load,
