@@ -134,4 +134,5 @@ def _longer(own: Sweep, pool: Sweep, size: int, wanted: int) -> Sweep:
         best = min(even, key=lambda p: (abs(p - ideal), -p))
         return Sweep(own.kernel, stride, (best, best), own.dilation)
     before = int(ideal // 1)
-    return Sweep(own.kernel, stride, (before, least - before), own.dilation)
+    after = min(max(before, least - before), least - before + stride - 1)
+    return Sweep(own.kernel, stride, (before, after), own.dilation)
