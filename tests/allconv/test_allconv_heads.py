@@ -43,7 +43,9 @@ def test_what_follows_a_mean_swaps_with_it(head):
     assert isinstance(step.edit, ScoresHead)
     assert step.start == "exact"
     assert network.plan.is_exact
-    assert step.becomes.startswith("Conv 1×1, ") and step.becomes.endswith(" → 6, mean over the map")
+    assert step.becomes.startswith("Conv 1×1, ") and step.becomes.endswith(
+        " → 6, mean over the map"
+    )
     # Pooling first is the classifier itself in images of any size.
     for size in ((17, 17), (25, 30)):
         x = noise(3, 3, *size)
@@ -293,9 +295,10 @@ def test_words_that_are_not_known(how, message):
 def test_without_weights_there_is_a_plan_but_no_network():
     with torch.device("meta"):
         model = LeNet()
-    assert plan(model, 28).new_parameters == fullconv.all_convolutional(
-        LeNet(), 28
-    ).plan.new_parameters
+    assert (
+        plan(model, 28).new_parameters
+        == fullconv.all_convolutional(LeNet(), 28).plan.new_parameters
+    )
     with pytest.raises(fullconv.UsageError, match="the model is on the meta device: it has no wei"):
         fullconv.all_convolutional(model, 28)
 

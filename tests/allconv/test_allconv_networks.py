@@ -56,8 +56,8 @@ def network_of():
     def get(name: str) -> nn.Module:
         if name not in made:
             build = NETWORKS[name][0]
-            made[name] = ready(build()) if name in ("LeNet", "Cifar", "residual") else ready(
-                drawn(build)
+            made[name] = (
+                ready(build()) if name in ("LeNet", "Cifar", "residual") else ready(drawn(build))
             )
         return made[name]
 
@@ -90,7 +90,9 @@ def test_every_way_for_networks_people_use(name, pools, head, network_of):
         scores, wanted = network(x), model(x)
         assert scores.shape == (2, outputs)
         if network.plan.is_exact:
-            torch.testing.assert_close(scores, wanted, atol=1e-10 * float(wanted.abs().max()), rtol=0)
+            torch.testing.assert_close(
+                scores, wanted, atol=1e-10 * float(wanted.abs().max()), rtol=0
+            )
         big = noise(1, channels, window + 40, window + 32)
         assert network(big).shape == (1, outputs)
         fcn = fullconv.convert(network, window)

@@ -43,7 +43,9 @@ def test_average_pools_are_reproduced_in_images_of_any_size(dims, how):
     assert step.start == "exact"
     assert network.plan.is_exact
     layer = network.get_submodule(step.layer)
-    assert [type(module) for module in layer if not isinstance(module, nn.ReLU)] == [CONVS[dims - 1]]
+    assert [type(module) for module in layer if not isinstance(module, nn.ReLU)] == [
+        CONVS[dims - 1]
+    ]
     for more in range(4):
         x = noise(2, 5, *(n + more for n in window(dims))).abs()
         torch.testing.assert_close(layer(x), MEANS[dims - 1](x, **how), atol=1e-12, rtol=0)
@@ -243,7 +245,9 @@ def test_a_convolution_that_makes_the_steps_of_its_pool_gives_as_many_cells(conv
     assert cells(network, "0", size) == wanted
     new = network.get_submodule("0")
     assert isinstance(new.padding[0], int)
-    assert new.stride == tuple(2 * [conv.get("stride", 1) * pool.get("stride", pool["kernel_size"])])
+    assert new.stride == tuple(
+        2 * [conv.get("stride", 1) * pool.get("stride", pool["kernel_size"])]
+    )
     assert network.plan.added_by_pools == 0
     assert isinstance(network.get_submodule("4"), nn.Identity)
     assert pools_left(network) == []

@@ -154,9 +154,7 @@ def _averages_all(plan: Plan, node: Node) -> bool:
     )
 
 
-_AFFINE = frozenset(
-    ("add", "sub", "mul", "neg", "iadd", "isub", "imul", "subtract", "multiply")
-)
+_AFFINE = frozenset(("add", "sub", "mul", "neg", "iadd", "isub", "imul", "subtract", "multiply"))
 """Functions of one tensor and constants that scale and shift it."""
 
 
