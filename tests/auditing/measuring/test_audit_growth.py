@@ -10,8 +10,8 @@ from torch import nn
 
 import fullconv
 from audited import excited, lenet, quiet, small
-from fullconv.auditing.measuring.growth import measure, sizes_of
 from fullconv.auditing.measuring.grown import WAYS, exponent
+from fullconv.auditing.measuring.growth import measure, sizes_of
 
 MIB = 2**20
 
@@ -180,8 +180,6 @@ def test_an_oblong_size_has_the_side_of_its_area():
 
 def test_double_precision_stays():
     model = small().double()
-    found = measure(
-        model, fullconv.convert(model, 8), sizes=[(16, 16)], seconds=3, say=quiet
-    )
+    found = measure(model, fullconv.convert(model, 8), sizes=[(16, 16)], seconds=3, say=quiet)
     assert found.gradients == 8 * sum(p.numel() for p in model.parameters())
     assert found.rows[-1].forward.seconds is not None

@@ -86,7 +86,9 @@ def test_strides_that_are_no_powers_of_two():
     model = strided(3, 2, 2)
     found = measure(model, fullconv.convert(model, 24), seconds=5, say=quiet)
     assert [row.stride[0] for row in found.rows] == [12, 6, 3, 1]
-    assert [row.cells for row in found.rows] == [(24 // stride + 1) ** 2 for stride in (12, 6, 3, 1)]
+    assert [row.cells for row in found.rows] == [
+        (24 // stride + 1) ** 2 for stride in (12, 6, 3, 1)
+    ]
     for row in found.rows:
         fcn = fullconv.convert(model, 24, stride=row.stride)
         assert row.macs == macs(fcn, (1, 3, 48, 48))
