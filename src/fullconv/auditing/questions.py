@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fullconv.auditing import function, parameters, shift
+from fullconv.auditing import coarseness, function, growth, parameters, shift
 from fullconv.auditing.section import Section
 from fullconv.auditing.subject import Subject
 from fullconv.errors import FullconvError
@@ -51,6 +51,8 @@ class Question:
 SECTIONS: tuple[Question, ...] = (
     Question(function.KEY, function.TITLE, function.section, function.SECONDS),
     Question(parameters.KEY, parameters.TITLE, parameters.section, parameters.SECONDS),
+    Question(growth.KEY, growth.TITLE, growth.section, growth.SECONDS),
+    Question(coarseness.KEY, coarseness.TITLE, coarseness.section, coarseness.SECONDS),
     Question(shift.KEY, shift.TITLE, shift.section, shift.SECONDS),
 )
 """In the order of the report."""
