@@ -7,7 +7,8 @@ from fullconv.auditing import alone
 from fullconv.auditing.figures import BYTES, MACS, amount, counted, figure, listed
 from fullconv.auditing.figures import SECONDS as UNITS
 from fullconv.auditing.growth_figures import charts, tables
-from fullconv.auditing.measuring.growth import WAYS, Growth, Pass, Row, measure
+from fullconv.auditing.measuring.grown import WAYS, Growth, Pass, Row
+from fullconv.auditing.measuring.growth import measure
 from fullconv.auditing.measuring.timing import Say
 from fullconv.auditing.section import Section
 from fullconv.auditing.subject import Subject

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from fullconv.auditing.figures import BYTES, MACS, SECONDS, Unit, figure
-from fullconv.auditing.measuring.growth import WAYS, Growth, Row
+from fullconv.auditing.measuring.grown import WAYS, Growth, Row
 from fullconv.auditing.section import Chart, Series, Table
 from fullconv.geometry import times
 

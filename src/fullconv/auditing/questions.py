@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fullconv.auditing import coarseness, function, growth, parameters, shift
+from fullconv.auditing import (
+    batching,
+    coarseness,
+    function,
+    growth,
+    parameters,
+    pools,
+    shift,
+)
 from fullconv.auditing.section import Section
 from fullconv.auditing.subject import Subject
 from fullconv.errors import FullconvError
@@ -53,6 +61,8 @@ SECTIONS: tuple[Question, ...] = (
     Question(parameters.KEY, parameters.TITLE, parameters.section, parameters.SECONDS),
     Question(growth.KEY, growth.TITLE, growth.section, growth.SECONDS),
     Question(coarseness.KEY, coarseness.TITLE, coarseness.section, coarseness.SECONDS),
+    Question(pools.KEY, pools.TITLE, pools.section, pools.SECONDS),
     Question(shift.KEY, shift.TITLE, shift.section, shift.SECONDS),
+    Question(batching.KEY, batching.TITLE, batching.section, batching.SECONDS),
 )
 """In the order of the report."""

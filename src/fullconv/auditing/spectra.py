@@ -25,8 +25,8 @@ ROUNDS = 2
 BLOCK = 512
 """Rows multiplied at a time."""
 
-REST = 1.6
-"""All the work, in that of the products of rows with rows."""
+REST = 10
+"""Work behind the products of rows with rows: so many products with the directions looked for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,14 +82,18 @@ def spectrum(weight: Tensor, seconds: float) -> Spectrum | float:
 
 
 def _products(rows: Tensor, seconds: float) -> Tensor | float:
-    """`rows @ rows.T`, block by block; or the seconds that all would take, where those are more."""
-    count = len(rows)
+    """`rows @ rows.T`, block by block; or the seconds that all would take, where those are more.
+
+    All are the products and what is made of them.
+    """
+    count, length = rows.shape
     found = rows.new_empty(count, count)
+    whole = 1 + REST * min(count, LARGEST + BESIDE) / length
     began = time.perf_counter()
     for first in range(0, count, BLOCK):
         found[first : first + BLOCK] = rows[first : first + BLOCK] @ rows.T
         done = min(count, first + BLOCK) / count
-        foreseen = REST * (time.perf_counter() - began) / done
+        foreseen = whole * (time.perf_counter() - began) / done
         if foreseen > seconds and done < 1:
             return foreseen
     return found

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from fractions import Fraction
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +18,9 @@ from torch import Tensor, nn
 from fullconv.api.costs import ceiling_of_large_images, macs
 from fullconv.api.memory import Budget, peak_bytes
 from fullconv.api.sliding import cut
+from fullconv.auditing.measuring.grown import WAYS, Growth, Pass, Row, exponents
 from fullconv.auditing.measuring.passes import train, trainable, training_bytes
-from fullconv.auditing.measuring.timing import Deadline, Say, Side, Spread, Times, clock, in_turn
+from fullconv.auditing.measuring.timing import Deadline, Say, Side, Times, clock, in_turn
 from fullconv.geometry import Grid, times
 from fullconv.hosts.torch_fx.fcn import FCN
 
@@ -35,119 +35,8 @@ MOST_CROPS = 32
 CROPS_SHARE = 1 / 12
 """Crops in a batch, at most; and what a batch forward and in training may take of the seconds."""
 
-WAYS = ("forward", "training")
-"""A pass forward, and one forward and backward."""
-
 TRAINING_WORK = 3
 """MACs of a pass forward and backward in those of one forward: each layer has three products."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pass:
-    """One way through the network, at one size.
-
-    Attributes:
-        counted: bytes counted: forward the most that is alive at once, in training what autograd
-            keeps for the way back.
-        needed: upper bound of all bytes that it takes beside the weights.
-        seconds: of the map; None where it was not timed.
-        crops: seconds of crops at the same cells, counted up from batches; None where there is but
-            one cell, or they were not timed.
-        speed_up: crops ÷ map, of the same round.
-        peak: bytes measured; None where they could not be.
-        foreseen: seconds that it would take, where that was too long.
-        rounds: how many numbers the seconds are the median of.
-    """
-
-    counted: int
-    needed: int
-    seconds: Spread | None = None
-    crops: Spread | None = None
-    speed_up: Spread | None = None
-    peak: int | None = None
-    foreseen: float | None = None
-    rounds: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One size of image.
-
-    Attributes:
-        size: px per axis.
-        cells: of the map.
-        macs: of a pass forward over the image.
-        crop_macs: of the classifier on every window.
-        forward, training: the two ways through.
-        fits: for both, whether the memory suffices.
-    """
-
-    size: tuple[int, ...]
-    cells: int
-    macs: int
-    crop_macs: int
-    forward: Pass
-    training: Pass
-    fits: tuple[bool, bool] = (True, True)
-
-    @property
-    def pixels(self) -> int:
-        """Px of the image."""
-        return math.prod(self.size)
-
-    @property
-    def side(self) -> float:
-        """Px of a side; the geometric mean where they differ."""
-        return float(self.pixels ** (1 / len(self.size)))
-
-    def way(self, name: str) -> Pass:
-        """One of the two ways, "forward" or "training"."""
-        return self.forward if name == "forward" else self.training
-
-    @property
-    def ceiling(self) -> float:
-        """How much faster than crops the map can be by its MACs; 0 where it has none."""
-        return self.crop_macs / self.macs if self.macs else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Growth:
-    """What grows, and how.
-
-    Attributes:
-        rows: by size, the window first.
-        window, stride: of the FCN, px per axis.
-        limit: the ceiling of the speed-up on ever larger images.
-        gradients: bytes of the gradients of all parameters, part of every training peak.
-        batch: crops in a batch.
-        allowed: bytes of memory that a pass may take.
-        given: whether that was said, or is what is free.
-        exponents: by what grows, its exponent over the side; see `exponent`.
-        once: what was timed once only, in its first run.
-        tells_peak: whether the peak of the memory can be measured here.
-        device, threads: where it ran.
-    """
-
-    rows: tuple[Row, ...]
-    window: tuple[int, ...]
-    stride: tuple[int, ...]
-    limit: float
-    gradients: int
-    batch: int
-    allowed: int
-    given: bool
-    exponents: dict[str, float] = field(default_factory=dict)
-    once: tuple[str, ...] = ()
-    tells_peak: bool = True
-    device: str = "cpu"
-    threads: int = 1
-
-    def to_dict(self) -> dict[str, Any]:
-        """All figures, JSON-serialisable."""
-        found = asdict(self)
-        for row, entry in zip(self.rows, found["rows"], strict=True):
-            entry["ceiling"] = row.ceiling
-        return found
 
 
 def sizes_of(fcn: FCN, given: Sequence[tuple[int, ...]] = ()) -> list[tuple[int, ...]]:
@@ -213,7 +102,7 @@ def measure(
         batch=batch,
         allowed=subject.budget.limit,
         given=max_memory is not None,
-        exponents=_exponents(rows),
+        exponents=exponents(rows),
         once=tuple(name for name in found.seconds if name in found.once),
         tells_peak=not found.peaks or any(peak is not None for peak in found.peaks.values()),
         device=subject.device.type,
@@ -260,7 +149,7 @@ class _Subject:
     def batch(self, rows: Sequence[Row], most: float) -> int:
         """How many crops go into a batch: at most so many, as far as memory and cells allow."""
         several = [row.cells for row in rows if row.cells > 1]
-        count = 2 ** int(math.log2(max(1.0, min(MOST_CROPS, most, *several))))
+        count = 1 << int(math.log2(max(1.0, min(MOST_CROPS, most, *several))))
         shape = (self.channels, *self.fcn.window)
         while count > 1:
             peak = training_bytes(self.twin, (count, *shape)).peak
@@ -348,34 +237,3 @@ def _measured(one: Pass, row: Row, way: str, found: Times, batch: int, image: in
         peak=None if peak is None else peak + image,
         rounds=found.rounds(name),
     )
-
-
-def _exponents(rows: Sequence[Row]) -> dict[str, float]:
-    """The exponent of all that is known at two sizes or more."""
-    columns: dict[str, list[tuple[float, float | None]]] = {
-        "macs": [(row.side, row.macs) for row in rows],
-        "crop_macs": [(row.side, row.crop_macs) for row in rows],
-    }
-    for way in WAYS:
-        passes = [(row.side, row.way(way)) for row in rows]
-        columns[f"{way}_seconds"] = [
-            (x, None if one.seconds is None else one.seconds.median) for x, one in passes
-        ]
-        columns[f"{way}_counted"] = [(x, one.counted) for x, one in passes]
-        columns[f"{way}_peak"] = [(x, one.peak) for x, one in passes]
-    found = {name: exponent([p for p in points if p[1]]) for name, points in columns.items()}
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def exponent(points: Sequence[tuple[float, float | None]]) -> float | None:
-    """`b` of the power law `y = a · x^b` nearest to points `(x, y)`.
-
-    By least squares of logarithms. None for fewer than two different x.
-    """
-    logs = [(math.log(x), math.log(y)) for x, y in points if y]
-    if len({x for x, _ in logs}) < 2:
-        return None
-    mean_x = sum(x for x, _ in logs) / len(logs)
-    mean_y = sum(y for _, y in logs) / len(logs)
-    over = sum((x - mean_x) * (y - mean_y) for x, y in logs)
-    return over / sum((x - mean_x) ** 2 for x, _ in logs)

@@ -37,7 +37,8 @@ def markdown(report: Report) -> str:
 def _section(section: Section) -> list[str]:
     parts = [f"## {escaped(section.title)}"]
     if section.verdict:
-        parts.append(f"**{_joined(section.verdict)}**")
+        first, *others = map(escaped, section.verdict)
+        parts.append(" ".join([f"**{first}**", *others]))
     parts += map(escaped, section.text)
     for table in tables(section):
         parts += ([escaped(table.caption)] if table.caption else []) + [_table(table)]
