@@ -212,7 +212,7 @@ def test_a_window_that_is_not_the_networks(audit):
         (("--window", "16x16x16"), "--window=(16, 16, 16) names 3 axes, but the network has 2."),
         (("--size", "12x"), "'12x' is no size"),
         (("--size", "12"), "12"),
-        (("--sections", "parametres"), "there is no section 'parametres'.\nDid you mean parameters?"),
+        (("--sections", "parametres"), "there is no section 'parametres'.\nDid you mean parameters"),
         (("--sections", ","), "no section is asked for."),
         (("--seconds", "0"), "Invalid value for '--seconds'"),
         (("--seconds", "soon"), "'soon' is not a valid float"),
