@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from small_networks import MAX_POOLS, sequence
 from torch import nn
 
 import fullconv
 from fullconv.allconv.build import plan
 from fullconv.allconv.fitting import RIDGES
 from networks import LeNet, noise, ready
-from small import MAX_POOLS, sequence
 
 
 @pytest.fixture
@@ -180,7 +180,8 @@ def test_the_plan_says_that_images_are_fitted_to():
 def test_hooks_and_modes_are_as_before():
     model = ready(LeNet()).train()
     network = fullconv.all_convolutional(model, 28, images=noise(3, 1, 28, 28))
-    assert model.training and model.conv1.training
+    assert model.training
+    assert model.conv1.training
     assert not any(module._forward_pre_hooks for module in network.modules())
     assert not any(module.training for module in network.modules())
 

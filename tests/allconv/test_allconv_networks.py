@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from small_networks import Cifar, pools_left, residual
 from torch import nn
 
 import fullconv
@@ -14,7 +15,6 @@ from fullconv.allconv.build import plan
 from fullconv.allconv.words import HEADS, POOLS
 from fullconv.models.torchvision_import import import_torchvision
 from networks import LeNet, drawn, noise, ready
-from small import Cifar, pools_left, residual
 
 
 def hub(name: str, **how) -> nn.Module:
@@ -93,7 +93,7 @@ def test_every_way_for_networks_people_use(name, pools, head, network_of):
             torch.testing.assert_close(
                 scores, wanted, atol=1e-10 * float(wanted.abs().max()), rtol=0
             )
-        big = noise(1, channels, window + 40, window + 32)
+        big = noise(1, channels, window + 41, window + 33)
         assert network(big).shape == (1, outputs)
         fcn = fullconv.convert(network, window)
         torch.testing.assert_close(fcn(x)[:, :, 0, 0], scores, atol=1e-9, rtol=1e-9)

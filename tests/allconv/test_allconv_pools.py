@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from small_networks import AVERAGE_POOLS, CONVS, MAX_POOLS, MEANS, Cifar, pools_left, sequence
 from torch import nn
 
 import fullconv
@@ -10,7 +11,6 @@ from fullconv.allconv.build import plan
 from fullconv.allconv.edits import DropPool, PoolToConv, Restride
 from fullconv.allconv.plan import STARTS
 from networks import LeNet, Net, noise, ready
-from small import AVERAGE_POOLS, CONVS, MAX_POOLS, MEANS, Cifar, pools_left, sequence
 
 WINDOW = {1: 29, 2: 21, 3: 13}
 
