@@ -58,7 +58,7 @@ def classifiers(draw) -> tuple[nn.Module, tuple[int, ...]]:
     return ready(nn.Sequential(*layers)), (side,) * dims
 
 
-@settings(max_examples=25)
+@settings(max_examples=100)
 @given(classifiers(), st.sampled_from(POOLS), st.sampled_from(HEADS), st.integers(0, 5))
 def test_random_networks_keep_what_is_promised(classifier, pools, head, more):
     model, window = classifier
