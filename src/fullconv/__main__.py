@@ -2,4 +2,5 @@
 
 from fullconv.cli import main
 
-main()
+if __name__ == "__main__":  # processes that a study starts import this file too
+    main()

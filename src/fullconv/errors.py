@@ -7,7 +7,8 @@
     ├── InputError               3   the data is bad: an image, a weights file
     │   ├── WeightsError         3   weights with which no image can be scored
     │   └── NothingEvaluated     3   none of the images of a data set can be scored
-    └── RefusedError             4   the model cannot be converted, or is unsafe to load
+    ├── RefusedError             4   the model cannot be converted, or is unsafe to load
+    └── IncompleteError          5   a part is done and kept; the same call goes on
 
 A message has up to four parts: *where* (node and module path), *what* was found, *why* it cannot
 be, and *what to do*:
@@ -73,6 +74,12 @@ class RefusedError(FullconvError):
             return refusals[0]
         lines = "\n".join(f"- {refusal}" for refusal in refusals)
         return cls(f"{len(refusals)} places cannot be converted:\n{lines}")
+
+
+class IncompleteError(FullconvError):
+    """Something is left to do; what is done is kept, and the same call goes on with it."""
+
+    exit_code = 5
 
 
 def listed(entries: Sequence[object], most: int = LISTED) -> str:

@@ -14,9 +14,8 @@ from torch import nn
 
 import fullconv
 from by_hand import crop_map, head_map
-from fullconv.api.costs import macs
 from fullconv.auditing import crops, function
-from fullconv.auditing.reach import SPEED, reach
+from fullconv.auditing.reach import reach
 from fullconv.auditing.sameness import measure
 from fullconv.auditing.samples import Named, patch, scaled
 from fullconv.geometry import Grid
@@ -70,7 +69,7 @@ def test_no_cell_of_an_unpadded_network_differs_from_its_crop():
 def test_cells_and_crops_of_a_padded_network_are_compared_as_by_hand():
     model, image = padded(), noise(1, 3, 24, 21, seed=5)
     fcn = fullconv.convert(model, 12)
-    (one,) = crops.compare(model, fcn, [Named("a", image)], 5, quiet)
+    (one,) = crops.compare(model, fcn, [Named("a", image)], 1000, quiet)
     assert one.grid.size == (24, 20)  # whole strides
     image = patch(image, (24, 20))
     theirs = crop_map(model, image, (12, 12), (2, 2))[0]
@@ -109,7 +108,7 @@ def test_the_cells_at_the_border_come_first_where_there_are_too_many():
 
 def test_the_picture_marks_exactly_the_cells_whose_class_changes():
     model, image = padded(), noise(1, 3, 60, 60, seed=3)
-    (one,) = crops.compare(model, fullconv.convert(model, 12), [Named("a", image)], 5, quiet)
+    (one,) = crops.compare(model, fullconv.convert(model, 12), [Named("a", image)], 1000, quiet)
     canvas = crops.picture(one, (0.0,), (1.0,), most=600)
     assert canvas.shape[2] == 3
     assert max(canvas.shape) <= 600
@@ -142,7 +141,7 @@ def fields(one: crops.Compared) -> dict:
 
 def test_a_large_picture_is_shown_at_most_640_px_wide():
     model, image = padded(), noise(1, 3, 48, 48)
-    (one,) = crops.compare(model, fullconv.convert(model, 12), [Named("a", image)], 5, quiet)
+    (one,) = crops.compare(model, fullconv.convert(model, 12), [Named("a", image)], 1000, quiet)
     wide = crops.Compared(**{**fields(one), "image": noise(1, 3, 700, 1300)})
     grid = fullconv.convert(model, 12).grid((700, 1300))
     wide = crops.Compared(**{**fields(wide), "grid": grid})
@@ -152,7 +151,7 @@ def test_a_large_picture_is_shown_at_most_640_px_wide():
 def test_padding_reaches_as_far_as_geometry_says_and_as_by_hand():
     model, image = padded(), noise(1, 3, 40, 40, seed=2)
     fcn = fullconv.convert(model, 12)
-    far = reach(fcn, [Named("a", image)], 10)
+    far = reach(fcn, [Named("a", image)], 1000)
     assert far.bounded
     deep = max(far.cells)
     assert deep >= 1
@@ -182,7 +181,7 @@ def test_padding_reaches_as_far_as_geometry_says_and_as_by_hand():
     assert far.deepest == deep
 
 
-def test_too_few_seconds_for_the_reach_leave_it_to_geometry():
+def test_too_few_windows_for_the_reach_leave_it_to_geometry():
     far = reach(fullconv.convert(padded(), 12), [], 0)
     assert far.rings == ()
     assert far.deepest is None
@@ -191,15 +190,25 @@ def test_too_few_seconds_for_the_reach_leave_it_to_geometry():
 
 def test_one_axis_is_looked_at_where_both_take_too_long():
     fcn = fullconv.convert(padded(), 12)
-    both = reach(fcn, [], 10)
+    both = reach(fcn, [], 1000)
     assert both.axes == (0, 1)
-    area = prod(both.size) + prod(both.larger)
-    far = reach(fcn, [], 0.9 * macs(fcn, (1, 3, 12, 12)) * area / 12**2 / SPEED)
+    far = reach(fcn, [], 0.99 * (prod(both.size) + prod(both.larger)) / 12**2)
     assert far.axes == (1,)
     assert far.larger[0] == far.size[0] == 12
     assert [ring.largest <= CELLS_AWAY for ring in far.rings] == [
         ring.distance >= far.cells[1] for ring in far.rings
     ]
+
+
+def test_the_smallest_map_is_all_rim():
+    fcn = fullconv.convert(padded(), 12)
+    deep = reach(fcn, [], 1000).cells[0]
+    far = reach(fcn, [], 1.01 + (12 + 4 * deep) / 12)
+    assert far.axes == (1,)
+    assert far.size == (12, 12)
+    assert [ring.cells for ring in far.rings] == [1]
+    assert far.beyond == ()
+    assert far.deepest == 1
 
 
 def test_a_certificate_that_fails_is_reported_as_such():

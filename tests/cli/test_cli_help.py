@@ -8,7 +8,7 @@ from cli_runs import SRC, process
 import fullconv as package
 from fullconv.cli.commands import COMMANDS as ALL
 
-COMMANDS = ("plan", "check", "convert", "classify", "heatmap", "evaluate", "audit", "demo")
+COMMANDS = ("plan", "check", "convert", "classify", "heatmap", "evaluate", "audit", "study", "demo")
 
 
 def test_help_answers_within_a_third_of_a_second():

@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -33,6 +34,20 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         PIL.Image.fromarray(noise[32 * index :][:96, :80]).save(
             tmp_path / "labelled" / name / "1.png"
         )
+    # What docs/study.md trains: its own network, on bright and dark images.
+    (code, *_) = blocks(ROOT / "docs" / "study.md", "python")
+    (tmp_path / "net.py").write_text(code)
+    namespace: dict[str, Any] = {}
+    exec(code, namespace)
+    torch.save(namespace["build"]().state_dict(), tmp_path / "net.pth")
+    for part, count in (("train", 10), ("test", 5)):
+        for label in (0, 1):
+            (tmp_path / "images" / part / str(label)).mkdir(parents=True)
+            for index in range(count):
+                image = noise[index : index + 32, :32] // 2 + 120 * label
+                PIL.Image.fromarray(image).save(
+                    tmp_path / "images" / part / str(label) / f"{index}.png"
+                )
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -85,3 +100,13 @@ def test_the_readme_shows_the_plan_that_is_printed() -> None:
     for line in shown.splitlines():
         node, was, becomes = re.split(r" {2,}", line)[:3]
         assert re.sub(r"\s+", " ", f"{node} {was} {becomes}") in printed
+
+
+def test_the_page_on_audits_names_every_section() -> None:
+    from fullconv.auditing.questions import SECTIONS
+
+    text = (ROOT / "docs" / "audit.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| [A-Z].*\? \|", text, re.MULTILINE)
+    assert [key for key in rows if key in {question.key for question in SECTIONS}] == [
+        question.key for question in SECTIONS
+    ]

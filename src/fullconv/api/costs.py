@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from itertools import product
 from math import prod
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,10 +24,45 @@ def macs(model: nn.Module, shape: tuple[int, ...]) -> int:
     Convolutions and matrix products, as `torch.utils.flop_counter` counts them, on fake tensors.
     """
     first = next(model.parameters(), torch.empty(0))
-    counter = FlopCounterMode(display=False)
-    with in_eval(model), torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True), counter:
+    fake = FakeTensorMode(allow_non_fake_inputs=True)
+    with in_eval(model), torch.no_grad(), fake, counting() as counter:
         model(torch.empty(shape, dtype=first.dtype, device=first.device))
     return int(counter.get_total_flops()) // 2
+
+
+@contextmanager
+def counting() -> Iterator[FlopCounterMode]:
+    """PyTorch's counter, which also counts in here what its own table leaves out.
+
+    Those are attention and recurrent layers as they are fused on a CPU.
+    """
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # in parts, which are counted
+    try:
+        with FlopCounterMode(display=False, custom_mapping=_FUSED) as counter:
+            yield counter
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+
+
+def _attention(
+    query: tuple[int, ...], key: tuple[int, ...], value: tuple[int, ...], *_: Any, **__: Any
+) -> int:
+    """FLOPs of softmax(Q Kᵀ) V, from shapes (…, positions, features)."""
+    return 2 * prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
+
+
+def _recurrent(
+    steps: tuple[int, ...], inputs: tuple[int, ...], states: tuple[int, ...], *_: Any, **__: Any
+) -> int:
+    """FLOPs of one layer: steps (T, N, features), and its weights for inputs and for states."""
+    return 2 * prod(steps[:2]) * (prod(inputs) + prod(states))
+
+
+_FUSED = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+    torch.ops.aten.mkldnn_rnn_layer: _recurrent,
+}
 
 
 def ceiling(model: nn.Module, fcn: FCN, size: tuple[int, ...]) -> float:

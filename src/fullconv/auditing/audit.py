@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from fullconv.auditing.figures import counted
+from fullconv.auditing.headline import headline
 from fullconv.auditing.machine import describe
 from fullconv.auditing.pages.report import Report
 from fullconv.auditing.pages.text import text
@@ -120,6 +121,7 @@ def audit(
     sections: Iterable[str] | None = None,
     about: About | None = None,
     remarks: Iterable[str] = (),
+    name: str = "",
     progress: Progress | None = None,
 ) -> Audit:
     """What going fully convolutional costs, measured on a network.
@@ -140,6 +142,7 @@ def audit(
         about: the name of the network, its classes, and mean and std of pixels for images that are
             not prepared.
         remarks: what the report says before anything else.
+        name: what the network is called in the report; by default as `about` says, or its class.
         progress: told how many sections are done, of how many, and what is being measured.
 
     Raises UsageError for arguments that do not fit the network, InputError for images that cannot
@@ -167,8 +170,8 @@ def audit(
     if progress is not None:
         progress(len(asked), len(asked), "done")
     return Audit(
-        name=subject.name,
-        headline=_headline(subject, found),
+        name=name or subject.name,
+        headline=headline(subject, found),
         facts={**_run(subject), "seconds": round(time.perf_counter() - began, 1)},
         sections=tuple(found),
         refused=subject.refused,
@@ -219,16 +222,3 @@ def _about(facts: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         "taken": f"{facts['seconds']:g} s",
     }
     return tuple((name, value) for name, value in shown.items() if value)
-
-
-def _headline(subject: Subject, sections: Sequence[Section]) -> str:
-    """The answer in plain words."""
-    if subject.refused is not None:
-        return f"REFUSED: the network cannot be made fully convolutional. {subject.refused}"
-    plan = subject.fcn.plan
-    if plan.contexts:
-        return (
-            f"Only with a choice: {len(plan.contexts)} ops look at the whole map, and what they "
-            "see in a larger image must be decided."
-        )
-    return "Yes: the network can be made fully convolutional exactly."

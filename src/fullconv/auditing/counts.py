@@ -7,11 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from fullconv.allconv.build import plan as allconv_plan
-from fullconv.api.costs import macs
-from fullconv.auditing.figures import percent
+from fullconv.allconv.edits import AverageHead
+from fullconv.api.costs import counting, macs
 from fullconv.auditing.heads import (
     FcLayer,
     decimated,
@@ -22,7 +21,7 @@ from fullconv.auditing.heads import (
     shared_with,
     total,
 )
-from fullconv.auditing.lowrank import KEPT, LowRank, low_rank
+from fullconv.auditing.lowrank import LowRank, low_rank
 from fullconv.auditing.measuring.timing import Say
 from fullconv.auditing.subject import Subject
 from fullconv.errors import RefusedError
@@ -35,12 +34,12 @@ class Variant:
     """A network with one kind of head.
 
     Attributes:
-        key: "classifier", "exact", "gap", "decimated", "large field", "rank 90" …
+        key: "classifier", "exact", "gap", "decimated", "large field", "rank 1024" …
         name: for people.
         parameters, bytes: in all.
         head: parameters of its FC layers, or of what stands in their place.
         head_macs: of the head, for one cell of the map.
-        same_function: whether it computes the same as the classifier; None where that was tried.
+        same_function: whether it computes the same as the classifier.
     """
 
     key: str
@@ -68,8 +67,7 @@ class Parameters:
         macs: of the classifier at its window; None where that could not be counted.
         shrunk: the FC layer over several cells that smaller heads shrink; empty without one.
         low_rank: what is left of it at lower ranks.
-        without_gap: why there is no variant with a global average; empty where there is one.
-        averages: whether the head is an FC layer behind a global average already.
+        without_gap: why there is no variant with a global average, where the head has FC layers.
     """
 
     variants: tuple[Variant, ...]
@@ -79,7 +77,6 @@ class Parameters:
     shrunk: str = ""
     low_rank: LowRank | None = None
     without_gap: str = ""
-    averages: bool = False
 
     def variant(self, key: str) -> Variant | None:
         """One of the variants, if it is there."""
@@ -123,27 +120,24 @@ def measure(subject: Subject, *, seconds: float, say: Say) -> Parameters:
             classifier.head_macs, True,
         ),
     ]  # fmt: skip
-    gap, problem = _average(subject, classifier)
-    variants += [gap] if gap is not None else []
     place = first_over_cells(layers)
+    gap, problem = _average(subject, classifier, same=place is None)
+    variants += [gap] if gap is not None else []
     if place is None:
-        averages = gap is not None and gap.parameters == count
-        return Parameters(
-            tuple(variants), listing, shared, work, without_gap=problem, averages=averages
-        )
+        return Parameters(tuple(variants), listing, shared, work, without_gap=problem)
     fc = layers[place]
     ranks = low_rank(subject, fc, seconds, say)
-    for cut, kept in zip(ranks.cuts, KEPT, strict=False):
+    for cut in ranks.cuts:
         saved = fc.parameters - cut.parameters
         variants.append(
             Variant(
-                f"rank {kept:.0%}".rstrip("%"),
-                f"{fc.where} at rank {cut.rank:,} ({percent(kept)} kept)",
-                count - saved,
-                size - saved * fc.itemsize,
-                head - saved,
-                classifier.head_macs - fc.macs + cut.parameters - fc.bias,
-                False,
+                key=f"rank {cut.rank}",
+                name=f"{fc.where} at rank {cut.rank:,}",
+                parameters=count - saved,
+                bytes=size - saved * fc.itemsize,
+                head=head - saved,
+                head_macs=classifier.head_macs - fc.macs + cut.parameters - fc.bias,
+                same_function=False,
             )
         )
     for key, name, heads in _smaller(layers, place):
@@ -171,22 +165,29 @@ def _smaller(layers: Sequence[FcLayer], place: int) -> list[tuple[str, str, tupl
     return found
 
 
-def _average(subject: Subject, classifier: Variant) -> tuple[Variant | None, str]:
-    """The network with a 1×1 convolution and a global average; or why it has none."""
+def _average(subject: Subject, classifier: Variant, *, same: bool) -> tuple[Variant | None, str]:
+    """The network with a 1×1 convolution and a global average; or why it has none.
+
+    `same` says that no FC layer sees several cells: a single one is that convolution then.
+    """
     try:
         plan = allconv_plan(subject.model, subject.window, pools="keep", head="gap")
     except RefusedError as error:
-        return None, str(error)
+        return None, error.what
     if not plan.steps:
-        return None, "Its head has no FC layers: there is nothing to replace."
-    cut = subject.fcn.plan.cuts[0]
-    head = plan.outputs * (cut.channels + 1)
-    added = sum(step.added for step in plan.steps)
+        return None, ""
+    (step,) = plan.steps
+    channels = subject.fcn.plan.cuts[0].channels
     itemsize = classifier.bytes / max(1, classifier.parameters)
     return Variant(
-        "gap", "1×1 convolution and global average", plan.after,
-        classifier.bytes + round(added * itemsize), head, plan.outputs * cut.channels, False,
-    ), ""  # fmt: skip
+        key="gap",
+        name="1×1 convolution and global average",
+        parameters=plan.after,
+        bytes=round(plan.after * itemsize),
+        head=plan.outputs * (channels + 1),
+        head_macs=plan.outputs * channels,
+        same_function=same and isinstance(step.edit, AverageHead) and bool(step.edit.linear),
+    ), ""
 
 
 def _macs(subject: Subject) -> int | None:
@@ -197,7 +198,7 @@ def _macs(subject: Subject) -> int | None:
         pass
     try:
         like = next(subject.model.parameters(), torch.empty(0))
-        with in_eval(subject.model), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        with in_eval(subject.model), torch.no_grad(), counting() as counter:
             subject.model(torch.zeros(subject.shape).to(like))
     except Exception:
         return None

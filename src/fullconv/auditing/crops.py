@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod, sqrt
@@ -18,7 +17,6 @@ from fullconv.auditing.samples import CROP_BATCH, Named, Say, noise, patch, scal
 from fullconv.evaluate.scoring import score
 from fullconv.geometry import Grid, times
 from fullconv.hosts.torch_fx.fcn import FCN
-from fullconv.hosts.torch_fx.tracing import in_eval
 
 MOST_CELLS = 512
 """Cells that are compared with their crops, at most, in all images together."""
@@ -37,8 +35,11 @@ WINDOWS = 9
 STRIDES = 6
 """Strides by which noise is larger than the window; at least those of an image that was smaller."""
 
+LEAST_WINDOWS = 2.25
+"""A map is of an image as large as so many windows, if it is large enough."""
+
 MAP_SHARE = 0.25
-"""Share of the seconds that the maps may take."""
+"""Share of the crops that the maps may take instead."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,31 +87,29 @@ class Band:
 
 
 def compare(
-    model: nn.Module, fcn: FCN, images: Sequence[Named], seconds: float, say: Say
+    model: nn.Module, fcn: FCN, images: Sequence[Named], crops: float, say: Say
 ) -> list[Compared]:
-    """The map of every image against crops at a sample of its cells, as float32.
+    """The map of every image against crops at a sample of its cells.
 
-    Cells whose windows touch the border come first. How many there are depends on the seconds.
+    In the type of the network, the map by the optimized FCN. Cells whose windows touch the border
+    come first.
 
     Args:
         model: the classifier.
         fcn: its FCN.
         images: prepared; noise where there is none.
-        seconds: how long crops and maps may take, about.
+        crops: how many crops may be spent on all, also for maps of as much work.
         say: told what is being measured.
     """
     size = [w + STRIDES * s for w, s in zip(fcn.window, fcn.plan.native_stride, strict=True)]
     images = images or [noise(fcn.plan.channels, size)]
-    weight = next(fcn.parameters(), images[0].pixels)
-    cost = _seconds_of_a_crop(model, patch(images[0].pixels, fcn.window).to(weight))
-    count = _rounded(int((1 - MAP_SHARE) * seconds / cost))
-    count = max(LEAST_CELLS, min(MOST_CELLS, count))
+    count = max(LEAST_CELLS, min(MOST_CELLS, _rounded(int((1 - MAP_SHARE) * crops))))
     images = images[: max(1, min(MOST_IMAGES, count // CELLS_OF_AN_IMAGE))]
-    area = max(2.0, min(WINDOWS, MAP_SHARE * seconds / cost / len(images)))
-    found = []
+    area = max(LEAST_WINDOWS, min(WINDOWS, MAP_SHARE * crops / len(images)))
+    fast, found = fcn.optimize(), []
     for image in images:
         say(f"crops and map of {image.name}")
-        found.append(_compared(model, fcn, image, area, count // len(images), weight))
+        found.append(_compared(model, fast, image, area, count // len(images)))
     return found
 
 
@@ -185,10 +184,9 @@ def _fill(
     canvas[tuple(spans)] = color
 
 
-def _compared(
-    model: nn.Module, fcn: FCN, image: Named, area: float, count: int, weight: Tensor
-) -> Compared:
-    pixels = _fitted(image.pixels, fcn, area).to(weight)
+def _compared(model: nn.Module, fcn: FCN, image: Named, area: float, count: int) -> Compared:
+    pixels = _fitted(image.pixels, fcn, area)
+    pixels = pixels.to(next(model.parameters(), pixels))
     size = tuple(pixels.shape[2:])
     grid = fcn.grid(size)
     native = fcn.plan.native_stride
@@ -256,15 +254,6 @@ def _spread_over(cells: list[tuple[int, ...]], count: int) -> list[tuple[int, ..
     if count >= len(cells):
         return cells
     return [cells[i * len(cells) // count] for i in range(count)]
-
-
-def _seconds_of_a_crop(model: nn.Module, crop: Tensor) -> float:
-    with in_eval(model), torch.no_grad():
-        crops = crop.repeat(2, *(1 for _ in crop.shape[1:]))
-        model(crops)
-        began = time.perf_counter()
-        model(crops)
-        return max(1e-6, (time.perf_counter() - began) / 2)
 
 
 def _rounded(count: int) -> int:

@@ -14,13 +14,12 @@ from math import sqrt
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 
 from fullconv.auditing.samples import Named, Say, noise, patch, scaled, top_classes
 from fullconv.evaluate.scoring import probabilities_of
 from fullconv.geometry import times
 from fullconv.hosts.torch_fx.fcn import FCN, copy_graph, tensors_of
-from fullconv.hosts.torch_fx.tracing import in_eval
 from fullconv.surgery.plan import Cut
 
 FACTORS = (1.0, 1.25, 1.5, 2.0, 3.0)
@@ -138,7 +137,7 @@ def measure(fcn: FCN, images: Sequence[Named], *, seconds: float, say: Say) -> S
                 if x is None
                 else x
             )
-            features, scores = _run(fcn, network, cut, x)
+            features, scores = _run(network, cut, x)
             gathered[place].add(features, scores)
         done += 1
     rows = [_row(size, one, gathered[0], fcn) for size, one in zip(sizes, gathered, strict=True)]
@@ -232,22 +231,20 @@ def _shift(differences: Tensor, units: Tensor) -> float | None:
     return float((differences.abs()[..., vary] / units[vary]).mean())
 
 
-def _with_features(fcn: FCN, cut: Cut) -> fx.GraphModule:
-    """The FCN, giving its last features besides its maps; over the same parameters."""
+def _with_features(fcn: FCN, cut: Cut) -> FCN:
+    """The FCN, optimized, giving its last features besides its maps."""
     graph = copy_graph(fcn.graph)
     node = next(node for node in graph.nodes if node.name == cut.node)
     with graph.inserting_after(node):
         kept = graph.call_method("clone", (node,))  # what follows may work in place
     end = graph.output_node()
     end.args = ((kept, end.args[0]),)
-    return fx.GraphModule(fcn, graph)
+    return FCN(fcn, graph, fcn.plan).optimize()
 
 
-def _run(fcn: FCN, network: fx.GraphModule, cut: Cut, x: Tensor) -> tuple[Tensor, Tensor]:
+def _run(network: FCN, cut: Cut, x: Tensor) -> tuple[Tensor, Tensor]:
     """The features `(C, *cells)` of an image, and the mean of its scores over the map, `(K,)`."""
-    weight = next(fcn.parameters(), x)
-    with in_eval(network), torch.inference_mode():
-        features, answer = network(x.to(weight))
+    features, answer = network(x.to(next(network.parameters(), x).device))
     scores = tensors_of(answer)[0][0].flatten(1).mean(1)
     return _channels_first(features, cut)[0].cpu(), scores.cpu()
 

@@ -1,8 +1,9 @@
 """The fully-connected layers of a head: what they hold, and what smaller ones would hold.
 
-Kernel decimation is that of DeepLab (Chen et al. 2015, section 3.1): of the kernel that the first
-FC layer becomes, every second or third tap stays, with holes between them; LargeFOV also has a
-quarter of the channels. Such a network begins from the weights that stay, and is trained again.
+Kernel decimation is that of DeepLab (Chen et al. 2015, section 3.2): of the kernel that the first
+FC layer becomes, every second or third tap stays, with holes between them; LargeFOV (section 5,
+table 2) also has a quarter of the channels. Such a network begins from the weights that stay, and
+is trained again.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class FcLayer:
 
     Attributes:
         node: its name in the blueprint, or in the network where there is none.
-        where: for people.
+        where: its path, for people.
         channels: input channels of the map that it is slid over; its inputs where it is not.
         outputs: how many.
         kernel: weights per axis of that map; () where there is none.
@@ -129,7 +130,7 @@ def _all_of(model: nn.Module) -> Iterator[FcLayer]:
             bias = 0 if module.bias is None else module.bias.numel()
             yield FcLayer(
                 node=name,
-                where=f"{name} (Linear)",
+                where=name,
                 channels=module.in_features,
                 outputs=module.out_features,
                 bias=bias,
@@ -159,7 +160,7 @@ def _behind_the_cut(reading: Reading, plan: Plan) -> Iterator[FcLayer]:
         is_plain = weight.shape == (op.out_features, op.in_features)
         yield FcLayer(
             node=node.name,
-            where=node.where,
+            where=node.where.partition(" (")[0],
             channels=channels,
             outputs=op.out_features,
             kernel=kernel,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from fullconv.auditing.counts import Parameters, measure
-from fullconv.auditing.figures import MACS, MISSING, amount, counted, figure, percent
-from fullconv.auditing.lowrank import KEPT, LowRank
+from fullconv.auditing.figures import MACS, MISSING, Unit, amount, counted, figure, percent
+from fullconv.auditing.lowrank import KEPT, Cut, LowRank
 from fullconv.auditing.measuring.timing import Say
 from fullconv.auditing.section import Chart, Section, Series, Table
 from fullconv.auditing.subject import Subject
@@ -14,7 +14,12 @@ KEY, TITLE = "parameters", "What happens to the parameters?"
 SECONDS = 20.0
 """What it takes with VGG-16 on two cores, nearly all of it for singular values."""
 
-MEGA = 1e6
+BYTES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "bytes"))
+COUNTS = ((1e9, "billions"), (1e6, "millions"), (1e3, "thousands"), (1.0, ""))
+"""As people count what a network holds: in powers of ten."""
+
+HARDLY = 0.1
+"""Of the MACs: FC layers with less hold parameters rather than work."""
 
 
 def section(subject: Subject, seconds: float, say: Say) -> Section:
@@ -33,23 +38,20 @@ def section(subject: Subject, seconds: float, say: Say) -> Section:
     )
 
 
-def _megabytes(count: int) -> str:
-    return f"{count / MEGA:,.1f}" if count >= MEGA / 10 else figure(count / MEGA)
-
-
 def _verdict(found: Parameters) -> tuple[str, ...]:
     own = found.variants[0]
     exact = found.variant("exact")
     said = []
-    layers = counted(len(found.layers), "FC layer")
+    few = len(found.layers) == 1
     part = (
-        f"{own.head:,} of them ({percent(own.share, 1)}) are in its {layers}"
+        f"{own.head:,} of them ({percent(own.share, 1)}) are in its "
+        f"{'FC layer' if few else counted(len(found.layers), 'FC layer')}"
         if found.layers
         else "none of them is in an FC layer"
     )
     if exact is None:
         said.append(
-            f"The network has {own.parameters:,} parameters ({_megabytes(own.bytes)} MB); {part}."
+            f"The network has {own.parameters:,} parameters ({amount(own.bytes, BYTES)}); {part}."
         )
         if found.macs is not None:
             said.append(f"One image at the window takes {amount(found.macs, MACS)}s.")
@@ -59,9 +61,11 @@ def _verdict(found: Parameters) -> tuple[str, ...]:
         if exact.parameters == own.parameters
         else f"The FCN has {exact.parameters:,} parameters, the classifier {own.parameters:,}"
     )
-    said.append(f"{keeps} ({_megabytes(own.bytes)} MB), and saves none; {part}.")
+    said.append(f"{keeps} ({amount(own.bytes, BYTES)}), and saves none; {part}.")
     gap = found.variant("gap")
-    if found.averages:
+    if not found.layers:
+        said.append("There is no FC layer to replace: it is fully convolutional already.")
+    elif gap is not None and gap.same_function:
         said.append(
             "Its head already is one FC layer behind a global average, the same as a 1×1 "
             "convolution and the average of its scores: there is nothing to save."
@@ -86,18 +90,26 @@ def _ranks_in_words(found: Parameters) -> list[str]:
     ranks = found.low_rank
     if ranks is None or not ranks.cuts:
         return []
-    cut, kept = ranks.cuts[0], KEPT[0]
-    own, cut_down = found.variants[0], found.variants[3 if found.variant("gap") else 2]
+    cut = _told(ranks)
+    variant = found.variant(f"rank {cut.rank}")
+    assert variant is not None
+    share = percent(variant.parameters / found.variants[0].parameters, 1)
     words = (
-        f"{found.shrunk} at rank {cut.rank:,} keeps {percent(kept)} of its squared singular "
-        f"values; the network has {cut_down.parameters:,} parameters then "
-        f"({percent(cut_down.parameters / own.parameters, 1)})"
+        f"{found.shrunk} at rank {cut.rank:,} of {ranks.full:,} keeps {percent(cut.kept)} of its "
+        f"squared singular values, and the network has {variant.parameters:,} parameters ({share})"
     )
     if cut.same is not None:
-        views = counted(ranks.views, "view")
         source = "of noise" if ranks.noise else f"of {counted(ranks.images, 'image')}"
-        words += f", and without training {cut.same} of {views} {source} keep their top class"
+        words += (
+            f"; without training, {cut.same} of {counted(ranks.views, 'view')} {source} keep "
+            "their top class"
+        )
     return [f"{words}."]
+
+
+def _told(ranks: LowRank) -> Cut:
+    """The cut that the verdict is about: the least that keeps 90 %, or else keeps most."""
+    return next((cut for cut in ranks.cuts if cut.kept >= KEPT[0]), ranks.cuts[-1])
 
 
 def _is_random(ranks: LowRank) -> bool:
@@ -107,6 +119,15 @@ def _is_random(ranks: LowRank) -> bool:
 
 def _text(found: Parameters) -> tuple[str, ...]:
     said = []
+    if found.variant("exact") is not None and found.macs:
+        head = found.variants[0].head_macs
+        said.append(
+            f"One image at the window takes {amount(found.macs, MACS)}s, of which the FC layers "
+            f"take {percent(head / found.macs, 1)}: they hold parameters, not work."
+            if head / found.macs < HARDLY
+            else f"One image at the window takes {amount(found.macs, MACS)}s, of which the FC "
+            f"layers take {percent(head / found.macs, 1)}."
+        )
     if found.variant("exact") is not None:
         said.append(
             "Two things are called “replacing FC layers by convolutions”. The exact conversion "
@@ -116,7 +137,7 @@ def _text(found: Parameters) -> tuple[str, ...]:
         )
     if found.shrunk:
         said.append(
-            f"DeepLab (Chen et al. 2015, section 3.1) keeps every second or third tap of the "
+            f"DeepLab (Chen et al. 2015, section 3.2) keeps every second or third tap of the "
             f"kernel that {found.shrunk} becomes, with holes between them, and in LargeFOV a "
             "quarter of its channels."
         )
@@ -135,11 +156,12 @@ def _text(found: Parameters) -> tuple[str, ...]:
 
 
 def _table(found: Parameters) -> Table:
+    unit = Unit.of([found.variants[0].bytes], BYTES)
     rows = [
         (
             variant.name,
             f"{variant.parameters:,}",
-            _megabytes(variant.bytes),
+            unit.write(variant.bytes),
             f"{variant.head:,}",
             percent(variant.share, 1),
             f"{variant.head_macs:,}",
@@ -148,7 +170,15 @@ def _table(found: Parameters) -> Table:
         for variant in found.variants
     ]
     return Table(
-        ("network", "parameters", "MB", "of the head", "share", "MACs of a cell", "same function"),
+        (
+            "network",
+            "parameters",
+            unit.name,
+            "of the head",
+            "share",
+            "MACs of a cell",
+            "same function",
+        ),
         tuple(rows),
         "Parameters in all and in the FC layers, or what stands in their place; the head's MACs "
         "for one cell of the map.",
@@ -161,24 +191,24 @@ def _rank_table(found: Parameters) -> tuple[Table, ...]:
         return ()
     rows = [
         (
-            f"{percent(kept)} of the squares",
             f"{cut.rank:,}",
+            percent(cut.kept, 1),
             f"{cut.random:,}",
             f"{cut.parameters:,}",
             MISSING if cut.same is None else f"{cut.same} of {ranks.views}",
             MISSING if cut.difference is None else figure(cut.difference),
         )
-        for cut, kept in zip(ranks.cuts, KEPT, strict=True)
+        for cut in ranks.cuts
     ]
     return (
         Table(
             (
-                "kept", "rank", "rank of random numbers", "parameters", "same top class",
+                "rank", "kept", "random numbers need", "parameters", "same top class",
                 "largest difference",
             ),
             tuple(rows),
-            f"{found.shrunk} at lower ranks, without training; differences of scores relative to "
-            "the largest score.",
+            f"{found.shrunk} at lower ranks, without training: the share of its squared singular "
+            "values that is kept, and differences of scores relative to the largest score.",
         ),
     )  # fmt: skip
 
@@ -187,8 +217,9 @@ def _chart(found: Parameters) -> tuple[Chart, ...]:
     if len(found.variants) < 3:
         return ()
     places = tuple(float(place) for place in range(len(found.variants)))
-    heads = tuple(variant.head / MEGA for variant in found.variants)
-    whole = tuple(variant.parameters / MEGA for variant in found.variants)
+    unit = Unit.of([found.variants[0].parameters], COUNTS)
+    heads = tuple(variant.head / unit.size for variant in found.variants)
+    whole = tuple(variant.parameters / unit.size for variant in found.variants)
     names = {
         "classifier": "classifier", "exact": "FCN", "gap": "1×1 + average",
         "decimated": "decimated", "large field": "LargeFOV",
@@ -197,7 +228,7 @@ def _chart(found: Parameters) -> tuple[Chart, ...]:
         Chart(
             "Parameters by head",
             "",
-            "millions of parameters",
+            f"{unit.name} of parameters" if unit.name else "parameters",
             (
                 Series("the network", places, whole, measured=False),
                 Series("its head", places, heads, measured=False),
@@ -219,6 +250,11 @@ def _skipped(found: Parameters) -> tuple[str, ...]:
     if found.without_gap:
         said.append(f"A head of a 1×1 convolution and an average: {found.without_gap}")
     ranks = found.low_rank
+    if ranks is not None and ranks.cuts and ranks.cuts[-1].kept < KEPT[-1]:
+        said.append(
+            f"Ranks that keep more than {percent(ranks.cuts[-1].kept)} of {found.shrunk}: they are "
+            f"above {ranks.cuts[-1].rank:,}."
+        )
     if ranks is not None and ranks.foreseen is not None:
         said.append(
             f"Lower ranks of {found.shrunk}: its singular values would take about "
@@ -233,7 +269,7 @@ def _skipped(found: Parameters) -> tuple[str, ...]:
 
 def _how(found: Parameters) -> tuple[str, ...]:
     exact = found.variant("exact")
-    said = ["Parameters count once, however many layers share them; 1 MB is 10⁶ bytes."]
+    said = ["Parameters count once, however many layers share them; 1 kB is 1,000 bytes."]
     if exact is not None:
         share = found.shared / exact.parameters if exact.parameters else 1.0
         said.append(
@@ -241,6 +277,11 @@ def _how(found: Parameters) -> tuple[str, ...]:
             "classifier's own memory. Those of other heads follow from their shapes."
         )
     ranks = found.low_rank
+    if ranks is not None and ranks.found < ranks.full and ranks.cuts:
+        said.append(
+            f"The {ranks.found:,} largest singular values were found by random projection (Halko, "
+            "Martinsson & Tropp 2011): they are not overrated, and may be underrated a little."
+        )
     if ranks is not None and ranks.cuts and ranks.views:
         source = (
             "random numbers"

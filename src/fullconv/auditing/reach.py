@@ -11,14 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fullconv.api.costs import macs
 from fullconv.auditing.samples import Named, noise, patch
 from fullconv.evaluate.scoring import score
 from fullconv.geometry import Grid, times
 from fullconv.hosts.torch_fx.fcn import FCN
-
-SPEED = 15e9
-"""MACs a second that two cores do in float64, roughly; it has no fast convolutions."""
 
 EQUAL = 1e-10
 """Largest difference, relative to the largest score, that counts as equal in float64."""
@@ -78,11 +74,12 @@ class Reach:
         return tuple(ring for ring in self.rings if ring.distance >= most)
 
 
-def reach(fcn: FCN, images: Sequence[Named], seconds: float) -> Reach:
+def reach(fcn: FCN, images: Sequence[Named], windows: float) -> Reach:
     """The map of an image against the same cells of a larger picture around it, in float64.
 
     What differs is what the border did. The image is just large enough for a cell that padding
-    does not reach, where the seconds suffice; else fewer axes are looked at, or smaller images.
+    does not reach. Both together are as large as so many windows at most; where that is too few,
+    fewer axes are looked at, or images that are all rim, or none.
     The picture is the middle of the first image, continued by its mirror image where that is too
     small, or noise.
     """
@@ -92,7 +89,7 @@ def reach(fcn: FCN, images: Sequence[Named], seconds: float) -> Reach:
     cells = tuple(max(-(-side // step) for side in sides) for sides, step in pairs)
     bounded = not plan.contexts or plan.context == "window"
     known = Reach(plan.overhang, cells, bounded, noise=not images)
-    sizes = _affordable(fcn, [max(1, c) for c in cells], SPEED * seconds)
+    sizes = _affordable(fcn, [max(1, c) for c in cells], windows)
     if sizes is None:
         return known
     size, larger, axes = sizes
@@ -125,11 +122,10 @@ def _affordable(
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]] | None:
     """Sizes of the image and of the picture around it, and the axes along which that is larger.
 
-    None where not even the shortest axis by itself takes no more than `most` MACs.
+    None where even the smallest of them are larger than `most` windows together.
     """
     window, stride = fcn.window, fcn.plan.native_stride
     dims = len(window)
-    crop = macs(fcn, (1, fcn.plan.channels, *window))
     # Two cells of the rim and one between them, along fewer axes if need be; or the rim alone.
     for deep in (True, False):
         for count in range(dims, 0, -1):
@@ -138,7 +134,7 @@ def _affordable(
             beside = [cells[a] if a in axes else 0 for a in range(dims)]
             size = tuple(w + (n - 1) * s for w, n, s in zip(window, own, stride, strict=True))
             larger = tuple(n + 2 * m * s for n, m, s in zip(size, beside, stride, strict=True))
-            if crop * (prod(size) + prod(larger)) / prod(window) <= most:
+            if prod(size) + prod(larger) <= most * prod(window):
                 return size, larger, axes
     return None
 

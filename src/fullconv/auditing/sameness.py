@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
-from fullconv.api.costs import macs
 from fullconv.api.verify import CELLS, Certificate, verify
 from fullconv.auditing.crops import Band, Compared, bands, compare
-from fullconv.auditing.reach import SPEED, Reach, reach
+from fullconv.auditing.reach import Reach, reach
 from fullconv.auditing.samples import Named, Say, patch
 from fullconv.hosts.torch_fx.fcn import FCN
+from fullconv.hosts.torch_fx.tracing import in_eval
 
 CERTIFICATE, CROPS, REACH = 0.5, 0.3, 0.2
 """Shares of the seconds."""
+
+SLOWER = 5
+"""How often a pass in float32 fits into one in float64, roughly: that has no fast convolutions."""
+
+LEAST_REACH = 5.0
+"""Windows that the reach of padding may take however few the seconds are."""
 
 PASSES = 12
 """Passes over a window, about, that the certificate takes beside its crops."""
@@ -94,25 +102,36 @@ def measure(
         say: told what is being measured.
     """
     say("the certificate")
-    certificate = _certificate(model, fcn, images, CERTIFICATE * seconds)
-    compared = compare(model, fcn, images, CROPS * seconds, say)
+    crops = seconds / _seconds_of_a_crop(model, (fcn.plan.channels, *fcn.window))
+    certificate = _certificate(model, fcn, images, CERTIFICATE * crops / SLOWER)
+    compared = compare(model, fcn, images, CROPS * crops, say)
     say("how far padding reaches into the map")
-    far = reach(fcn, images, REACH * seconds)
+    far = reach(fcn, images, max(LEAST_REACH, REACH * crops / SLOWER))
     return Sameness(certificate, tuple(compared), tuple(bands(compared)), far, not images)
 
 
 def _certificate(
-    model: nn.Module, fcn: FCN, images: Sequence[Named], seconds: float
+    model: nn.Module, fcn: FCN, images: Sequence[Named], windows: float
 ) -> Certificate:
-    """The certificate on the middle of the first image: as many windows as the seconds allow."""
+    """The certificate on the middle of the first image, in so many passes over a window."""
     plan = fcn.plan
-    crop = max(1, macs(fcn, (1, plan.channels, *fcn.window)))
-    affordable = SPEED * seconds / crop - PASSES
+    affordable = int(windows - PASSES)
     dims = len(fcn.window)
     local = bool(plan.contexts) and plan.context == "window"
     most = 3 if local else 6  # boxes make the reference slow
     per_axis = max((n for n in range(2, most) if n**dims <= affordable), default=2)
-    cells = max(2, min(CELLS, int(affordable), per_axis**dims))
+    cells = max(2, min(CELLS, affordable, per_axis**dims))
     size = [w + (per_axis - 1) * s for w, s in zip(fcn.window, plan.native_stride, strict=True)]
     pictures = [patch(image.pixels, size) for image in images[:1]] or None
     return verify(model, fcn, pictures, cells=cells)
+
+
+def _seconds_of_a_crop(model: nn.Module, shape: tuple[int, ...]) -> float:
+    """What the classifier takes for a crop of a shape `(C, *space)`, by a small batch of them."""
+    weight = next(model.parameters(), torch.empty(0))
+    crops = torch.zeros(2, *shape, dtype=weight.dtype, device=weight.device)
+    with in_eval(model), torch.no_grad():
+        model(crops)  # prepares kernels
+        began = time.perf_counter()
+        model(crops)
+        return max(1e-6, (time.perf_counter() - began) / len(crops))

@@ -55,12 +55,12 @@ def _verdict(found: Shift) -> tuple[str, ...]:
     said = [
         f"{answer}: at {times(last.size)} px, "
         f"{figure(last.size[-1] / first.size[-1])} times the window, the averaged feature vector "
-        f"of {what} has moved by {figure(last.pooled.shift)} standard deviations, and "
-        f"{round(last.agreement * found.images)} of {counted(found.images, 'answer')} are those at "
-        "the window.",
+        f"of {what} has moved by {figure(last.pooled.shift)} standard deviations; for "
+        f"{round(last.agreement * found.images)} of {counted(found.images, 'image')} the answer is "
+        "that at the window.",
         f"The share of zeros in that vector goes from {percent(first.pooled.zeros, 1)} to "
         f"{percent(last.pooled.zeros, 1)}, the probability of the top class from "
-        f"{percent(first.confidence)} to {percent(last.confidence)} on average.",
+        f"{percent(first.confidence, 1)} to {percent(last.confidence, 1)} on average.",
     ]
     if found.contexts:
         said.append(_contexts(found))
@@ -91,7 +91,10 @@ def _text(found: Shift) -> tuple[str, ...]:
     if found.cuts > 1:
         said.append(f"The head takes {found.cuts} maps; the first one is looked at.")
     if not found.contexts:
-        said.append("No op looks at the whole map: a cell sees the same at every size of image.")
+        said.append(
+            "No op looks at the whole map: what shifts comes of the objects, the border and the "
+            "mean."
+        )
     return tuple(said)
 
 

@@ -23,12 +23,13 @@ Examples:
   fullconv heatmap torchvision:alexnet photo.jpg --class "tabby cat"
   fullconv evaluate torchvision:resnet18 --data labelled/ --scales 256,320
   fullconv audit torchvision:vgg16 photo.jpg -o report.html
+  fullconv study net.py:build images/ --variants fc,gap,allconv --seeds 5
   fullconv convert net.py:build --weights net.pth -o net.safetensors
   fullconv heatmap net.safetensors photo.jpg
 
 \b
 Exit codes: 0 ok, 1 failed, 2 usage, 3 bad input, 4 refused model,
-            130 interrupted."""
+            5 incomplete (the same command goes on), 130 interrupted."""
 
 
 @click.group(

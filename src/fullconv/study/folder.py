@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,15 @@ from fullconv.errors import FullconvError, InputError, listed
 from fullconv.storage.description import is_sealed, read_description, sealed, write_description
 from fullconv.storage.files import atomic
 from fullconv.storage.locking import locked
-from fullconv.study.value import Run
+from fullconv.study.settings import differences
+from fullconv.study.value import Run, StepTime
 from fullconv.training.state import Epoch
 
-SETTINGS, LOG, RUNS = "study.json", "log.jsonl", "runs"
+SETTINGS, LOG, RUNS, STEPS = "study.json", "log.jsonl", "runs", "steps.json"
 FORMAT = "fullconv study 1"
+PARTS = ".fullconv-*.part*"
+SHARED = ".images"
+"""Images in files, for as long as several processes train on them."""
 
 
 class Folder:
@@ -51,6 +57,23 @@ class Folder:
         with atomic(self._result(run.variant, run.seed)) as part:
             write_description(part, sealed({"run": run.to_dict()}))
 
+    def steps(self, variants: Sequence[str], threads: int) -> dict[str, StepTime] | None:
+        """The times of steps, if they were measured for these variants and as many threads."""
+        path = self.path / STEPS
+        if not path.exists():
+            return None
+        given = read_description(path)
+        times = given.get("variants", {})
+        if not is_sealed(given) or given["threads"] != threads or list(times) != list(variants):
+            return None
+        return {variant: StepTime(**times[variant]) for variant in variants}
+
+    def keep_steps(self, times: Mapping[str, StepTime], threads: int) -> None:
+        """Write the times of steps."""
+        found = {variant: asdict(took) for variant, took in times.items()}
+        with atomic(self.path / STEPS) as part:
+            write_description(part, sealed({"threads": threads, "variants": found}))
+
     def _result(self, variant: str, seed: int) -> Path:
         return self.path / RUNS / f"{variant}-{seed}.json"
 
@@ -82,30 +105,35 @@ def opened(path: Path, settings: Mapping[str, Any]) -> Iterator[Folder]:
             with atomic(file) as part:
                 write_description(part, {"format": FORMAT, **settings})
         (path / RUNS).mkdir(exist_ok=True)
-        yield Folder(path)
+        _tidy(path)
+        try:
+            yield Folder(path)
+        finally:
+            _tidy(path)
+
+
+def _tidy(path: Path) -> None:
+    """Remove what processes that were killed have left."""
+    for stale in (*path.glob(PARTS), *(path / RUNS).glob(PARTS)):
+        stale.unlink(missing_ok=True)
+    shutil.rmtree(path / SHARED, ignore_errors=True)
 
 
 def _check_settings(file: Path, settings: Mapping[str, Any]) -> None:
     there = read_description(file)
-    if there.get("format") != FORMAT:
-        raise InputError("is no study of this version.", where=str(file))
-    wanted = json.loads(json.dumps(dict(settings)))
-    lines = [
-        f"{name}: {_short(there.get(name))} there, {_short(wanted.get(name))} now"
-        for name in dict.fromkeys((*wanted, *there))
-        if name != "format" and there.get(name) != wanted.get(name)
-    ]
-    if lines:
+    if there.pop("format", None) != FORMAT:
         raise InputError(
-            f"this folder holds a study with other settings:{listed(lines)}",
-            where=str(file.parent),
-            hint="Name another folder, or give the same settings to go on with it.",
+            "is not the description of a study that this version can read.",
+            where=str(file),
+            hint="Name another folder.",
         )
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 80 else text[:79] + "…"
+    other = list(differences(there, json.loads(json.dumps(dict(settings)))))
+    if other:
+        raise InputError(
+            f"this folder holds a study with other settings:{listed(other)}",
+            where=str(file.parent),
+            hint="Name another folder, or give the same settings to go on with this one.",
+        )
 
 
 class Log:

@@ -2,36 +2,42 @@
 
 from __future__ import annotations
 
-import hashlib
+import copy
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 import fullconv
+from fullconv.allconv.build import plan as plan_variant
 from fullconv.errors import UsageError
 from fullconv.evaluate.class_names import find_class
 from fullconv.geometry import per_axis
 from fullconv.hosts.torch_fx.tracing import in_eval
 from fullconv.study.folder import Folder, Log, opened
+from fullconv.study.jobs import Load, in_processes
+from fullconv.study.paired import Difference
+from fullconv.study.settings import settings_of
 from fullconv.study.steps import step_times
-from fullconv.study.task import Task, run
-from fullconv.study.value import Row, Run, Study, compared
-from fullconv.study.variants import checked_variants
+from fullconv.study.task import Pair, Task, in_turn
+from fullconv.study.value import Row, Run, StepTime, Study, compared
+from fullconv.study.variants import CHANGES, checked_variants, head_parameters
 from fullconv.study.words import SEEDS, VARIANTS
 from fullconv.training.answers import error_of, predictions
-from fullconv.training.distilling import TEMPERATURE
+from fullconv.training.batches import check_shift
 from fullconv.training.parts import Parts, open_parts
-from fullconv.training.recipe import Recipe
+from fullconv.training.recipe import TEMPERATURE, Recipe
 from fullconv.training.state import Epoch
 
 Say = Callable[[str], object]
 Progress = Callable[[int, int], object]
 """Called with how many epochs are done, and of how many."""
+
+PAIR = {"fc", "exact"}
+"""The same function twice."""
 
 
 def study(
@@ -45,7 +51,9 @@ def study(
     recipe: Recipe | None = None,
     distill: bool = False,
     temperature: float = TEMPERATURE,
+    jobs: int = 1,
     threads: int | None = None,
+    load: Load | None = None,
     name: str = "",
     say: Say = lambda text: None,
     progress: Progress = lambda done, total: None,
@@ -55,7 +63,7 @@ def study(
     Args:
         model: a CNN classifier, `(N, C, H, W)` to `(N, K)`. It stays as it is.
         data: a folder or an .npz file, or the `Parts` of it, from
-            `fullconv.training.parts.open_parts`.
+            `fullconv.training.open_parts`.
         window: its input size in px.
         folder: keeps the settings, the log and every run, finished or not. A study that was stopped
             goes on there, to the same result; variants and seeds may be added later.
@@ -64,13 +72,16 @@ def study(
             average, and the pools as `fullconv.all_convolutional` does. The first is the base that
             the others are compared with.
         seeds: how many, or which. Every seed gives all layers new random weights, by their
-            `reset_parameters`; layers that variants share start equal, and all variants of a seed
+            `reset_parameters` (`fullconv.training.start_afresh`); layers that variants share start
+            equal, new ones as `fullconv.all_convolutional` starts them, and all variants of a seed
             see the same batches in the same order.
         recipe: how they are trained; its seed is not used.
         distill: start from the weights of the network instead, and learn its answers
-            (`fullconv.training.distilling.distill`).
+            (`fullconv.training.distill`).
         temperature: at which they are learnt.
-        threads: of PyTorch while it trains; by default as many as it has.
+        jobs: processes that train at a time; with one, this process trains.
+        threads: of PyTorch in each; by default all it has for one process, and 1 for several.
+        load: makes the network in the other processes, where it cannot be sent there.
         name: what to call the network in the report.
         say: told what is remarkable.
         progress: told how many epochs are done.
@@ -81,31 +92,12 @@ def study(
         RefusedError: the network cannot be converted, or has parameters that cannot be reset.
         InputError: the data are bad, or the folder holds a study with other settings.
         UsageError: an argument cannot be.
+        IncompleteError: other processes that trained died again and again.
         FullconvError: another process works in the folder.
     """
-    recipe = Recipe() if recipe is None else recipe
-    names = checked_variants(tuple(variants))
-    numbers = _seeds(seeds)
-    with _threads(threads):
-        return _study(
-            model, data, window, Path(folder), names, numbers, recipe,
-            temperature if distill else None, name, say, progress,
-        )  # fmt: skip
-
-
-def _study(
-    model: nn.Module,
-    data: str | os.PathLike[str] | Parts,
-    window: int | tuple[int, ...],
-    path: Path,
-    names: tuple[str, ...],
-    seeds: tuple[int, ...],
-    recipe: Recipe,
-    temperature: float | None,
-    name: str,
-    say: Say,
-    progress: Progress,
-) -> Study:
+    if jobs < 1 or (threads is not None and threads < 1):
+        raise UsageError(f"jobs={jobs} and threads={threads} must be at least 1.")
+    chosen, numbers = checked_variants(variants), _seeds(seeds)
     plan = fullconv.plan(model, window)
     size = per_axis(window, 2, "window")
     classes = max(2, plan.outputs)
@@ -119,70 +111,115 @@ def _study(
         )
     for remark in data.remarks:
         say(remark)
-    task = Task(model, size, plan.probabilities, data.train, data.test, recipe, temperature)
-    starts = {variant: task.network(variant, seeds[0]) for variant in names}  # or it is refused
-    settings = _settings(task, name)
-    with opened(path, settings) as folder:
-        runs = _runs(task, folder, names, seeds, progress, say)
-        steps = step_times(starts, task.train, recipe, probabilities=task.probabilities)
-    gap = _gap(task, starts["fc"], starts["exact"]) if {"fc", "exact"} <= set(starts) else None
-    rows: list[Row] = []
-    for variant in names:
-        own = tuple(found for found in runs if found.variant == variant)
-        row = Row(variant, own, own[0].parameters, step=steps[variant])
-        against = compared(row, rows[0]) if rows else None
-        rows.append(
-            Row(
-                variant,
-                own,
-                own[0].parameters,
-                against=against,
-                step=steps[variant],
-                gap=gap if variant == "exact" else None,
-            )
-        )
-    given = None
-    if temperature is not None:
-        given = error_of(
-            predictions(model, task.test, probabilities=task.probabilities), task.test.labels
-        )
-    return Study(
-        settings,
-        tuple(rows),
-        (len(task.train), len(task.test)),
-        given,
-        data.remarks,
-        tuple(map(str, data.unread)),
+    task = Task(
+        model,
+        size,
+        plan.probabilities,
+        data.train,
+        data.test,
+        Recipe() if recipe is None else recipe,
+        temperature if distill else None,
     )
+    check_shift(task.train, task.recipe)
+    with _threads(threads or (1 if jobs > 1 else torch.get_num_threads())) as each:
+        starts = {name: task.network(name, numbers[0]) for name in chosen}  # or it is refused
+        settings = settings_of(task, name, data.source)
+        with opened(Path(folder), settings) as place:
+            pairs = [(name, seed) for seed in numbers for name in chosen]
+            runs = _runs(task, place, pairs, jobs, each, load, say, progress)
+            # Before any step: batch norms would remember it, each in its own rounding.
+            gap = _gap(task, starts["fc"], starts["exact"]) if set(starts) >= PAIR else None
+            steps = place.steps(chosen, each)
+            if steps is None:
+                say("timing a step of every variant")
+                steps = step_times(
+                    starts, task.train, task.recipe, probabilities=task.probabilities
+                )
+                place.keep_steps(steps, each)
+        return Study(
+            settings,
+            _rows(task, chosen, numbers, runs, steps, gap),
+            (len(task.train), len(task.test)),
+            _error(task, model) if distill else None,
+            data.remarks,
+            tuple(map(str, data.unread)),
+        )
 
 
 def _runs(
     task: Task,
     folder: Folder,
-    names: tuple[str, ...],
-    seeds: tuple[int, ...],
-    progress: Progress,
+    pairs: Sequence[Pair],
+    jobs: int,
+    threads: int,
+    load: Load | None,
     say: Say,
-) -> list[Run]:
-    """All runs, seed by seed, so that there are pairs to compare early on."""
-    log = Log(folder)
-    total, done = len(names) * len(seeds) * task.recipe.epochs, 0
-    found = []
+    progress: Progress,
+) -> dict[Pair, Run]:
+    """All runs; seed by seed, so that there are pairs to compare early on."""
+    log, epochs = Log(folder), task.recipe.epochs
+    found: dict[Pair, Run] = {}
+    done = dict.fromkeys(pairs, 0)
 
     def note(variant: str, seed: int, epoch: Epoch) -> None:
-        nonlocal done
         log.epoch(variant, seed, epoch)
-        done += 1
-        progress(done, total)
+        done[variant, seed] = epoch.number
+        progress(sum(done.values()), len(pairs) * epochs)
 
-    for index, (seed, variant) in enumerate((s, v) for s in seeds for v in names):
-        ended = run(task, folder, variant, seed, note)
+    for pair in pairs:
+        ended = folder.found(*pair)
+        if ended is not None:
+            found[pair], done[pair] = ended, epochs
+            log.run(ended)
+    if found:
+        say(f"{folder.path}: {len(found)} of {len(pairs)} runs are done already")
+    left = [pair for pair in pairs if pair not in found]
+    coming = (
+        in_processes(task, folder, left, note, jobs=jobs, threads=threads, load=load)
+        if jobs > 1 and len(left) > 1
+        else in_turn(task, folder, left, note)
+    )
+    for ended in coming:
+        pair = (ended.variant, ended.seed)
         log.run(ended)
-        found.append(ended)
-        done = (index + 1) * task.recipe.epochs
-        progress(done, total)
-        say(f"{variant}, seed {seed}: {ended.failed or f'{ended.error:.2f} % wrong'}")
+        found[pair], done[pair] = ended, epochs
+        progress(sum(done.values()), len(pairs) * epochs)
+        result = f"failed: {ended.failed}" if ended.failed else f"{ended.error:.2f} % wrong"
+        say(f"{ended.variant}, seed {ended.seed}: {result}")
     return found
+
+
+def _rows(
+    task: Task,
+    names: tuple[str, ...],
+    seeds: tuple[int, ...],
+    runs: Mapping[Pair, Run],
+    steps: Mapping[str, StepTime],
+    gap: float | None,
+) -> tuple[Row, ...]:
+    rows: list[Row] = []
+    for name in names:
+        pools, head = CHANGES[name if name in CHANGES else "exact"]
+        plan = plan_variant(task.model, task.window, pools=pools, head=head)
+        own = tuple(runs[name, seed] for seed in seeds)
+        against: Difference | None = compared(own, rows[0].runs) if rows else None
+        rows.append(
+            Row(
+                name,
+                own,
+                parameters=own[0].parameters,
+                head=head_parameters(name, plan),
+                against=against,
+                step=steps[name],
+                gap=gap if name == "exact" else None,
+            )
+        )
+    return tuple(rows)
+
+
+def _error(task: Task, model: nn.Module) -> float:
+    predicted = predictions(model, task.test, probabilities=task.probabilities)
+    return error_of(predicted, task.test.labels)
 
 
 def _gap(task: Task, fc: nn.Module, exact: nn.Module) -> float:
@@ -190,40 +227,10 @@ def _gap(task: Task, fc: nn.Module, exact: nn.Module) -> float:
     images = task.train.prepared(task.train.pixels[:16]).double()
     scores = []
     for network in (fc, exact):
-        dtype = next(network.parameters()).dtype
-        network.double()
-        with in_eval(network), torch.inference_mode():
-            scores.append(network(images))
-        network.to(dtype)
+        twin = copy.deepcopy(network).double()
+        with in_eval(twin), torch.inference_mode():
+            scores.append(twin(images))
     return float((scores[0] - scores[1]).abs().max() / scores[0].abs().max())
-
-
-def _settings(task: Task, name: str) -> dict[str, Any]:
-    """All that the result of a run depends on, but the variant and the seed."""
-    recipe = task.recipe.to_dict()
-    del recipe["seed"]
-    learns = task.temperature is not None
-    return {
-        "model": name,
-        "network": _digest(task.model, weights=learns),
-        "window": list(task.window),
-        "train": {"images": len(task.train), "sha256": task.train.digest()},
-        "test": {"images": len(task.test), "sha256": task.test.digest()},
-        "mean": list(task.train.mean),
-        "std": list(task.train.std),
-        "recipe": recipe,
-        "temperature": task.temperature,
-    }
-
-
-def _digest(model: nn.Module, *, weights: bool) -> str:
-    """A checksum of what the network is made of, and of its weights where they matter."""
-    found = hashlib.sha256(str(model).encode())
-    for name, tensor in model.state_dict().items():
-        found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        if weights:
-            found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()
 
 
 def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
@@ -236,13 +243,11 @@ def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
 
 
 @contextmanager
-def _threads(count: int | None) -> Iterator[None]:
+def _threads(count: int) -> Iterator[int]:
+    """Let PyTorch use as many threads meanwhile."""
     before = torch.get_num_threads()
-    if count is not None:
-        if count < 1:
-            raise UsageError(f"threads={count} must be at least 1.")
-        torch.set_num_threads(count)
+    torch.set_num_threads(count)
     try:
-        yield
+        yield count
     finally:
         torch.set_num_threads(before)

@@ -4,36 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fullconv.study.sentences import overall, sentence
+from fullconv.study.sentences import overall, sentence, written_p
 from fullconv.study.value import Row, Study
 from fullconv.tables import table
 
 HEADER = (
-    "variant", "parameters", "of them head", "error %", "each seed", "difference", "p",
-    "step ms: forward", "backward", "ratio",
+    "variant", "parameters", "head", "error %", "difference", "p", "forward ms", "backward ms",
+    "step ratio",
 )  # fmt: skip
 
 
 def text(study: Study) -> str:
-    """The table, and what it shows."""
-    lines = [*(sentence(row, study) for row in study.rows), overall(study), *notes(study)]
-    return table(HEADER, [cells(row) for row in study.rows]) + "\n" + "\n".join(lines) + "\n"
+    """The tables, and what they show."""
+    header, rows = seeds(study)
+    lines = [*(sentence(row, study) for row in study.rows), "", overall(study), "", *notes(study)]
+    return (
+        "\n".join(
+            [
+                table(HEADER, [cells(row) for row in study.rows]),
+                table(header, rows, title="error % with each seed"),
+                *lines,
+            ]
+        )
+        + "\n"
+    )
 
 
 def markdown(study: Study, picture: str | None = None) -> str:
-    """The page: table, sentences, and how it was done."""
+    """The page: tables, sentences, and how it was done."""
+    header, rows = seeds(study)
     lines = [
         f"# Study of {study.settings.get('model') or 'a network'}",
+        "",
+        overall(study),
         "",
         grid(HEADER, [cells(row) for row in study.rows]),
         "",
         *(f"- {sentence(row, study)}" for row in study.rows),
-        "",
-        overall(study),
     ]
     if picture is not None:
         lines += ["", f"![Top-1 error of every variant: each seed, mean and deviation]({picture})"]
+    lines += ["", "## Error in % with each seed", "", grid(header, rows)]
     lines += ["", "## How it was done", "", *(f"- {note}" for note in notes(study))]
+    if study.unread:
+        lines += ["", "## Left out", "", *(f"- {line}" for line in study.unread)]
     return "\n".join(lines) + "\n"
 
 
@@ -49,15 +63,24 @@ def cells(row: Row) -> list[str]:
     return [
         row.variant,
         f"{row.parameters:,}",
-        "" if row.head is None else f"{row.head:,}",
+        f"{row.head:,}",
         mean if row.deviation is None else f"{mean} ± {row.deviation:.2f}",
-        " ".join("failed" if run.error is None else f"{run.error:.2f}" for run in row.runs),
         interval,
-        "" if against is None or against.p is None else f"{against.p:.3f}",
+        "" if against is None or against.p is None else written_p(against.p),
         "" if step is None else f"{step.forward:.1f}",
         "" if step is None else f"{step.backward:.1f}",
         "" if step is None else f"{step.ratio:.2f} [{step.low:.2f}, {step.high:.2f}]",
     ]
+
+
+def seeds(study: Study) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the table of all runs."""
+    header = ["variant", *(f"seed {run.seed}" for run in study.base.runs)]
+    rows = [
+        [row.variant, *("failed" if r.error is None else f"{r.error:.2f}" for r in row.runs)]
+        for row in study.rows
+    ]
+    return header, rows
 
 
 def notes(study: Study) -> list[str]:
@@ -65,7 +88,8 @@ def notes(study: Study) -> list[str]:
     recipe = study.settings["recipe"]
     learns = study.settings.get("temperature")
     start = (
-        "from scratch: every seed gives all layers new weights, which its variants share"
+        "from scratch: every seed gives all layers new weights, which its variants share; layers "
+        "that only a variant has begin as fullconv allconv says"
         if learns is None
         else f"from the network's weights, learning its answers at temperature {learns:g}"
         + ("" if study.given is None else f" (it errs on {study.given:.2f} % itself)")
@@ -93,7 +117,7 @@ def notes(study: Study) -> list[str]:
             f"a step: {step.batch} images, {step.threads} "
             f"{'thread' if step.threads == 1 else 'threads'}, variants in turn, medians of "
             f"{step.rounds} rounds; ratio: forward and backward together against "
-            f"{study.base.variant}, in brackets the lowest and the highest round"
+            f"{study.base.variant}, in brackets the middle half of the rounds"
         )
     return [*found, *study.remarks]
 

@@ -39,14 +39,13 @@ def compared(against: Difference, base: Row) -> str:
             f"errs {points} {direction} than {name} with the one seed they share, "
             "which says nothing of chance"
         )
-    if against.low is None or against.high is None:
+    if against.low is None or against.high is None or against.p is None:
         if against.value == 0:
             return f"errs exactly as {name} does with each of {against.pairs} seeds"
         direction = "more" if against.value > 0 else "less"
         return f"errs {points} {direction} than {name} with each of {against.pairs} seeds alike"
-    interval = (
-        f"[{against.low:+.2f}, {against.high:+.2f}], {against.pairs} seeds, p = {_p(against)}"
-    )
+    interval = f"[{against.low:+.2f}, {against.high:+.2f}], {against.pairs} seeds"
+    interval = f"{interval}, p = {written_p(against.p)}"
     if against.certain:
         direction = "more" if against.value > 0 else "less"
         return f"errs {points} {direction} than {name} ({interval})"
@@ -78,25 +77,27 @@ def overall(study: Study) -> str:
         assert row.against is not None
         certain = row.against.certain and p < 0.05
         (open_ if not certain else worse if row.against.value > 0 else better).append(row.variant)
-    parts = []
-    if worse:
-        parts.append(f"{_names(worse)} {_verb(worse, 'errs', 'err')} more than {base.variant}")
-    if better:
-        parts.append(f"{_names(better)} {_verb(better, 'errs', 'err')} less than {base.variant}")
-    if open_:
-        parts.append(f"of {_names(open_)} the data do not say whether there is a difference")
+    found = [
+        f"{verdict}: {', '.join(names)}"
+        for verdict, names in (
+            ("more errors", worse),
+            ("fewer errors", better),
+            ("no difference that could be told from chance", open_),
+        )
+        if names
+    ]
     widest = max(
         (row.against.high - row.against.low) / 2
         for row in tested
         if row.against and row.against.high is not None and row.against.low is not None
     )
     pairs = min(row.against.pairs for row in tested if row.against)
-    many = f" Corrected for {len(tested)} comparisons (Holm)." if len(tested) > 1 else ""
+    many = f", corrected for {len(tested)} comparisons (Holm)" if len(tested) > 1 else ""
     return (
-        f"{'; '.join(parts)[0].upper()}{'; '.join(parts)[1:]}.{many} With {pairs} seeds, "
-        f"differences below about {widest:.1f} points cannot be seen here. The intervals are over "
-        f"trainings, on the same {study.images[1]:,} test images and with one recipe for all "
-        "variants; other data, recipes and widths may say otherwise."
+        f"Against {base.variant}, at 95 %{many}: {'; '.join(found)}. With {pairs} seeds, a "
+        f"difference below about {widest:.1f} points cannot be seen in this study. The intervals "
+        f"are over trainings, on the same {study.images[1]:,} test images and with one recipe for "
+        "all variants; other data, recipes and widths may say otherwise."
     )
 
 
@@ -116,8 +117,9 @@ def _within(row: Row, base: Row) -> str:
 
 
 def _costs(row: Row, base: Row) -> str:
-    share = 100 * (row.parameters / base.parameters - 1)
-    text = f"; it has {abs(share):.0f} % {'fewer' if share < 0 else 'more'} parameters"
+    more = row.parameters - base.parameters
+    share = f"{100 * abs(more) / base.parameters:.2g} % {'fewer' if more < 0 else 'more'}"
+    text = f"; it has {share if more else 'as many'} parameters"
     if row.step is not None:
         text += f", and a step takes {row.step.ratio:.2f} times as long"
     return text
@@ -135,14 +137,6 @@ def _failed(row: Row) -> str:
     return f" ({len(row.failed)} of {len(row.runs)} runs failed: seed {seeds})"
 
 
-def _p(against: Difference) -> str:
-    assert against.p is not None
-    return f"{against.p:.3f}" if against.p >= 0.001 else f"{against.p:.0e}"
-
-
-def _names(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _verb(names: list[str], one: str, several: str) -> str:
-    return one if len(names) == 1 else several
+def written_p(p: float) -> str:
+    """A p value for people: `0.023`, or `4e-05` where that would be zero."""
+    return f"{p:.3f}" if p >= 0.001 else f"{p:.0e}"

@@ -77,12 +77,13 @@ def _median(
 ) -> StepTime:
     forward, backward = (1000 * statistics.median(part) for part in zip(*took, strict=True))
     ratios = [sum(own) / whole for own, whole in zip(took, base, strict=True)]
+    low, middle, high = statistics.quantiles(ratios, n=4)
     return StepTime(
         forward,
         backward,
-        statistics.median(ratios),
-        min(ratios),
-        max(ratios),
+        middle,
+        low,
+        high,
         rounds,
         batch,
         torch.get_num_threads(),

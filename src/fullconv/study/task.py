@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from torch import nn
@@ -18,6 +18,9 @@ from fullconv.training.loop import Diverged, train
 from fullconv.training.recipe import Recipe
 from fullconv.training.samples import Samples
 from fullconv.training.state import Epoch
+
+Pair = tuple[str, int]
+"""A variant and a seed."""
 
 Note = Callable[[str, int, Epoch], object]
 """Told every epoch with its variant and seed."""
@@ -52,6 +55,12 @@ class Task:
     def network(self, variant: str, seed: int) -> nn.Module:
         """A variant before its training."""
         return build(variant, self.base(seed), self.window, seed)
+
+
+def in_turn(task: Task, folder: Folder, pairs: Sequence[Pair], note: Note) -> Iterator[Run]:
+    """Every run, one after the other, in this process."""
+    for variant, seed in pairs:
+        yield run(task, folder, variant, seed, note)
 
 
 def run(task: Task, folder: Folder, variant: str, seed: int, note: Note) -> Run:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from statistics import fmean
@@ -52,7 +52,7 @@ class StepTime:
         forward, backward: medians in ms; forward with the loss.
         ratio: median of forward and backward together, divided by those of the base in the same
             round.
-        low, high: the lowest and the highest round of the ratio.
+        low, high: quartiles of the ratio: between them lies the middle half of the rounds.
         rounds, batch, threads: how it was measured.
     """
 
@@ -73,7 +73,8 @@ class Row:
     Attributes:
         variant: its name.
         runs: in the order of the seeds.
-        parameters: how many it has, and `head` of them in the layers behind the body.
+        parameters: how many it has.
+        head: how many of them are those of the layers behind the body.
         against: the difference to the base; None for the base, and without a common seed.
         step: how long a step takes.
         gap: for "exact", the largest difference of its scores from those of "fc" at the start,
@@ -83,7 +84,7 @@ class Row:
     variant: str
     runs: tuple[Run, ...]
     parameters: int
-    head: int | None = None
+    head: int
     against: Difference | None = None
     step: StepTime | None = None
     gap: float | None = None
@@ -91,7 +92,7 @@ class Row:
     @cached_property
     def errors(self) -> dict[int, float]:
         """Top-1 errors in % by seed, of the runs that did not fail."""
-        return {run.seed: run.error for run in self.runs if run.error is not None}
+        return errors_of(self.runs)
 
     @property
     def mean(self) -> float | None:
@@ -178,9 +179,15 @@ class Study:
         return text(self)
 
 
-def compared(row: Row, base: Row) -> Difference | None:
-    """A variant against the base, over the seeds that both have."""
-    common = [seed for seed in row.errors if seed in base.errors]
-    if row.variant == base.variant or not common:
+def errors_of(runs: Iterable[Run]) -> dict[int, float]:
+    """Top-1 errors in % by seed, of the runs that did not fail."""
+    return {run.seed: run.error for run in runs if run.error is not None}
+
+
+def compared(own: Iterable[Run], base: Iterable[Run]) -> Difference | None:
+    """A variant against the base, over the seeds that both have; None without any."""
+    ours, theirs = errors_of(own), errors_of(base)
+    common = [seed for seed in ours if seed in theirs]
+    if not common:
         return None
-    return difference([row.errors[s] for s in common], [base.errors[s] for s in common])
+    return difference([ours[seed] for seed in common], [theirs[seed] for seed in common])

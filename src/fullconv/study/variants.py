@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-import fullconv
+from fullconv.allconv.build import all_convolutional
+from fullconv.allconv.plan import AllConvPlan, is_head
+from fullconv.allconv.plan import Step as Change
 from fullconv.errors import UsageError, near
 from fullconv.study.words import VARIANTS
 
@@ -21,7 +24,7 @@ CHANGES = {
 """`pools` and `head` of `fullconv.all_convolutional`; the network itself is "fc"."""
 
 
-def checked_variants(names: tuple[str, ...]) -> tuple[str, ...]:
+def checked_variants(names: Sequence[str]) -> tuple[str, ...]:
     """The names, each once. Raises UsageError for none, and for one that is not known."""
     for name in names:
         if name not in VARIANTS:
@@ -42,23 +45,13 @@ def build(name: str, base: nn.Module, window: tuple[int, ...], seed: int) -> nn.
     """
     if name == "fc":
         return copy.deepcopy(base)
+    pools, head = CHANGES[name]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if name == "exact":
-            return Averaged(fullconv.convert(copy.deepcopy(base), window))
-        pools, head = CHANGES[name]
-        made: nn.Module = fullconv.all_convolutional(base, window, pools=pools, head=head)
-        return made
+        return all_convolutional(base, window, pools=pools, head=head)
 
 
-class Averaged(nn.Module):
-    """An FCN whose scores are averaged over the map."""
-
-    def __init__(self, fcn: nn.Module) -> None:
-        super().__init__()
-        self.fcn = fcn
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`(N, C, H, W)` to `(N, K)`."""
-        scores: Tensor = self.fcn(x).mean((2, 3))
-        return scores
+def head_parameters(name: str, plan: AllConvPlan) -> int:
+    """How many parameters of a variant lie behind the body; `plan` is that of any variant of it."""
+    heads: list[Change] = [] if name == "fc" else [step for step in plan.steps if is_head(step)]
+    return plan.head_before + sum(step.added for step in heads)

@@ -45,11 +45,11 @@ def predictions(
     `probabilities` says that the network itself ends in a softmax or a logistic function. Raises
     FullconvError where they are not finite.
     """
-    device = next(network.parameters(), torch.empty(0)).device
+    like = next(network.parameters(), torch.empty(0))
     found = []
     with in_eval(network), torch.inference_mode():
         for pixels in torch.split(samples.pixels, batch):
-            answer = network(samples.prepared(pixels.to(device)))
+            answer = network(samples.prepared(pixels.to(like.device)).to(like.dtype))
             found.append(logits_of(answer, probabilities=probabilities).softmax(1).cpu())
     every = torch.cat(found)
     if not bool(torch.isfinite(every).all()):

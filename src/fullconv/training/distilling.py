@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +13,10 @@ from fullconv.errors import UsageError
 from fullconv.hosts.torch_fx.tracing import in_eval
 from fullconv.training.answers import logits_of
 from fullconv.training.loop import autocast, train
-from fullconv.training.recipe import Recipe
+from fullconv.training.recipe import TEMPERATURE, Recipe
 from fullconv.training.samples import Samples
 from fullconv.training.state import Epoch
 
-TEMPERATURE = 4.0
 HARD = 0.1
 """The share of the labels in the loss: "considerably lower" than the teacher's (section 2)."""
 
@@ -31,7 +30,7 @@ def distill(
     temperature: float = TEMPERATURE,
     hard: float = HARD,
     probabilities: bool = False,
-    state: Path | None = None,
+    state: str | os.PathLike[str] | None = None,
     note: Callable[[Epoch], object] | None = None,
 ) -> tuple[Epoch, ...]:
     """Train `student` in place to answer as `teacher` does; it comes back in inference mode.

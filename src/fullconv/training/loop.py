@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fullconv.errors import FullconvError
+from fullconv.errors import FullconvError, InputError
 from fullconv.training.answers import logits_of
 from fullconv.training.batches import check_shift, epoch_batches, steps_of
 from fullconv.training.recipe import Recipe
@@ -43,14 +44,14 @@ def train(
     *,
     loss: Loss = cross_entropy,
     probabilities: bool = False,
-    state: Path | None = None,
+    state: str | os.PathLike[str] | None = None,
     note: Callable[[Epoch], object] | None = None,
 ) -> tuple[Epoch, ...]:
     """Train a network in place, from the weights it has; it comes back in inference mode.
 
     Args:
         network: `(N, C, H, W)` to scores `(N, K)`, or to probabilities where `probabilities`. It
-            is trained on the device it is on.
+            is trained on the device it is on, in the type of its parameters.
         samples: the images, with a label below K for each.
         recipe: how.
         loss: what is made small.
@@ -70,7 +71,8 @@ def train(
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = _optimizer(network, recipe)
     settings = recipe.to_dict()
-    epochs = () if state is None else load_state(state, network, optimizer, settings)
+    kept = None if state is None else Path(state)
+    epochs = () if kept is None else load_state(kept, network, optimizer, settings)
     for epoch in epochs:
         if note is not None:
             note(epoch)
@@ -78,9 +80,9 @@ def train(
     with _own_random_numbers(device):
         for number in range(len(epochs) + 1, recipe.epochs + 1):
             epochs = (*epochs, trained.epoch(number))
-            if state is not None:
+            if kept is not None:
                 last = number == recipe.epochs
-                save_state(state, network, None if last else optimizer, epochs, settings)
+                save_state(kept, network, None if last else optimizer, epochs, settings)
             if note is not None:
                 note(epochs[-1])
     network.eval()
@@ -102,6 +104,7 @@ class _Training:
         self._network, self._samples, self._recipe = network, samples, recipe
         self._loss, self._probabilities, self._optimizer = loss, probabilities, optimizer
         self._steps = steps_of(samples, recipe)
+        self._dtype = next(network.parameters(), torch.empty(0)).dtype
 
     def epoch(self, number: int) -> Epoch:
         """One pass over the images, from 1. Raises Diverged."""
@@ -133,12 +136,14 @@ class _Training:
         rate = recipe.rate_at(step, recipe.epochs * self._steps)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        with autocast(images.device, recipe):
-            answer = self._network(images)
-        logits = logits_of(answer, probabilities=self._probabilities)
-        value = self._loss(images, logits, labels)
-        self._optimizer.zero_grad()
-        value.backward()  # type: ignore[no-untyped-call]
+        images = images.to(self._dtype)
+        with _memory_told(len(images)):
+            with autocast(images.device, recipe):
+                answer = self._network(images)
+            logits = logits_of(answer, probabilities=self._probabilities)
+            value = self._loss(images, logits, labels)
+            self._optimizer.zero_grad()
+            value.backward()  # type: ignore[no-untyped-call]
         if recipe.clip is not None:
             nn.utils.clip_grad_norm_(self._network.parameters(), recipe.clip)
         self._optimizer.step()
@@ -176,6 +181,28 @@ def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         weight_decay=recipe.decay,
         nesterov=recipe.momentum > 0,
     )
+
+
+@contextmanager
+def _memory_told(images: int) -> Iterator[None]:
+    """Say what to do where a step does not fit, or batch norm has too little to learn from."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        short = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if not short and "allocate memory" not in str(error):
+            raise
+        raise FullconvError(
+            f"the memory does not suffice for a step of {images} images.",
+            hint="Give it fewer (--batch, batch=).",
+        ) from error
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise InputError(
+            f"a step of {images} images is too small for batch norm: {error}.",
+            hint="Give it more (--batch, batch=).",
+        ) from error
 
 
 @contextmanager

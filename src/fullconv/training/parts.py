@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from fullconv.errors import InputError
 from fullconv.storage.class_folders import Resolve
@@ -27,12 +28,14 @@ class Parts:
         train, test: the images.
         unread: images that cannot be read, and are left out.
         remarks: what was taken for granted.
+        source: where they come from, for people.
     """
 
     train: Samples
     test: Samples
-    unread: tuple[Unread, ...]
-    remarks: tuple[str, ...]
+    unread: tuple[Unread, ...] = ()
+    remarks: tuple[str, ...] = ()
+    source: str = ""
 
 
 def open_parts(
@@ -74,7 +77,7 @@ def open_parts(
         train = spread(train, limit)
     if test_limit is not None:
         test = spread(test, test_limit)
-    _check_classes(train, str(path))
+    _check_classes(train.labels, str(path))
     total = len(train) + len(test)
 
     def told(before: int) -> Progress | None:
@@ -84,6 +87,7 @@ def open_parts(
     tested, unread_too = gathered(
         test, window, classes, channels, resize=resize, progress=told(len(train))
     )
+    _check_classes(learnt.labels.numpy(), str(path))
     if mean is None or std is None:
         mean, std = learnt.statistics()
         numbers = (" ".join(f"{number:.3f}" for number in given) for given in (mean, std))
@@ -94,6 +98,7 @@ def open_parts(
         replace(tested, mean=mean, std=std),
         (*unread, *unread_too),
         tuple(dict.fromkeys((*train.remarks, *test.remarks, *remarks))),
+        str(path),
     )
 
 
@@ -152,11 +157,11 @@ def _held_out(whole: Dataset, where: str) -> tuple[Dataset, Dataset, tuple[str, 
     return train, test, (*whole.remarks, remark)
 
 
-def _check_classes(train: Dataset, where: str) -> None:
-    found = np.unique(train.labels)
+def _check_classes(labels: npt.NDArray[np.int64], where: str) -> None:
+    found = np.unique(labels)
     if len(found) < 2:
         raise InputError(
-            f"all {len(train):,} images to train on are of one class, {int(found[0])}.",
+            f"all {len(labels):,} images to train on are of one class, {int(found[0])}.",
             where=where,
             why="There is nothing to tell apart.",
             hint="Give images of two classes at least.",

@@ -10,6 +10,9 @@ from fullconv.errors import UsageError
 
 DTYPES = ("float32", "bfloat16")
 
+TEMPERATURE = 4.0
+"""At which a network's answers are learnt, unless told otherwise."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:

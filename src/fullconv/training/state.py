@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +13,9 @@ from torch import nn
 
 from fullconv.errors import InputError
 from fullconv.storage.files import atomic
+
+DAMAGE = (RuntimeError, EOFError, OSError, LookupError, TypeError, ValueError, pickle.PickleError)
+"""What PyTorch raises of a file that is cut short, changed, or something else."""
 
 AGAIN = "Delete it, and this training begins anew."
 
@@ -66,12 +70,14 @@ def load_state(
         return ()
     where = str(path)
     try:
-        state = torch.load(path, weights_only=True, map_location="cpu")
-        other = state["settings"] != settings
-        epochs = tuple(Epoch(**epoch) for epoch in state["epochs"])
+        written = io.BytesIO(path.read_bytes())  # or its own errors look like damage
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}.", where=where) from error
-    except (RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.PickleError) as error:
+    try:
+        state = torch.load(written, weights_only=True, map_location="cpu")
+        other = state["settings"] != settings
+        epochs = tuple(Epoch(**epoch) for epoch in state["epochs"])
+    except DAMAGE as error:
         raise InputError(
             "is damaged, or no state of a training.", where=where, hint=AGAIN
         ) from error

@@ -75,9 +75,9 @@ def test_every_bar_is_there_and_as_long_as_its_value():
         )
 
 
-def test_what_is_counted_is_hatched_among_bars():
-    assert "url(#c-" in svg(POOLS, "c")
-    assert "url(#c-h" not in svg(replace(POOLS, series=POOLS.series[:2]), "c")
+def test_what_is_counted_is_pale_among_bars():
+    assert "fill-opacity" in svg(POOLS, "c")
+    assert "fill-opacity" not in svg(replace(POOLS, series=POOLS.series[:2]), "c")
 
 
 def test_long_names_of_bars_lie_and_short_ones_stand():

@@ -12,8 +12,8 @@ import PIL.Image
 import pytest
 from page_reports import picture, rich_report
 
-from fullconv.auditing.pages.html import LARGEST, glued, html
-from fullconv.auditing.pages.report import Report
+from fullconv.auditing.pages.html import LARGEST, html
+from fullconv.auditing.pages.report import Report, glued
 from fullconv.auditing.section import Chart, Picture, Section, Series, Table
 
 pytest.importorskip("matplotlib", reason="charts need matplotlib")
@@ -132,7 +132,7 @@ def test_the_contents_name_every_section(page):
 
 
 def test_every_figure_of_every_table_is_there(page):
-    cells = [t.replace("\u00a0", " ") for t in page.said("td", "th", "caption")]
+    cells = [t.replace("\u00a0", " ") for t in page.said("td", "th", "figcaption")]
     for section in rich_report().sections:
         for table in section.tables:
             for cell in (table.caption, *table.header, *(c for row in table.rows for c in row)):

@@ -53,6 +53,16 @@ def test_no_line_is_wider_than_the_terminal(monkeypatch):
         assert max(map(len, text(rich_report()).splitlines())) <= columns
 
 
+def test_numbers_stay_with_their_units():
+    section = Section("k", "K", ("x" * 80 + " and 8.3 % of it.",))
+    for shown in (
+        text(Report("x", sections=(section,))),
+        verdict(Report("x", sections=(section,))),
+    ):
+        assert "8.3 %" in shown
+        assert "\u00a0" not in shown
+
+
 def test_all_that_is_said_is_there():
     shown = one_line(text(rich_report()))
     for section in rich_report().sections:

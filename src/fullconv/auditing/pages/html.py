@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 import fullconv
 from fullconv.auditing.pages.charts import svg
-from fullconv.auditing.pages.report import Report, figures, says_more
+from fullconv.auditing.pages.report import Report, figures, glued, says_more
 from fullconv.auditing.section import Picture, Section
 from fullconv.storage.description import finite
 
@@ -48,13 +48,6 @@ def html(report: Report) -> str:
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]", "\ufffd", text)
 
 
-def glued(text: str) -> str:
-    """`text` with numbers that stay in one line with their units: `896 px`, `8.3 %`."""
-    return re.sub(
-        r"(?<=\d) (?=(?:%|px|[mµ]?s|[KMGTk]i?B|[MG]?MACs|cells?|times)\b|%)", "\u00a0", text
-    )
-
-
 def _anchors(sections: Sequence[Section]) -> list[str]:
     """A name for each section by which the page links to it: its key, if it can be."""
     names: list[str] = []
@@ -79,7 +72,7 @@ def _shown(section: Section, anchor: str) -> dict[str, Any]:
         "title": section.title,
         "verdict": section.verdict,
         "text": section.text,
-        "tables": section.tables,
+        "tables": [table for table in section.tables if table.rows],
         "charts": charts,
         "pictures": [_inline(picture) for picture in section.pictures],
         "skipped": section.skipped,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import fullconv
-from fullconv.auditing.pages.report import Report, figures, says_more
+from fullconv.auditing.pages.report import Report, tables
 from fullconv.auditing.section import Section, Table
 
 
@@ -37,10 +37,10 @@ def markdown(report: Report) -> str:
 def _section(section: Section) -> list[str]:
     parts = [f"## {escaped(section.title)}"]
     if section.verdict:
-        parts.append(f"**{_joined(section.verdict)}**")
+        first, *others = map(escaped, section.verdict)
+        parts.append(" ".join([f"**{first}**", *others]))
     parts += map(escaped, section.text)
-    charts = [figures(chart) for chart in section.charts if says_more(chart, section.tables)]
-    for table in (*section.tables, *(chart for chart in charts if chart is not None)):
+    for table in tables(section):
         parts += ([escaped(table.caption)] if table.caption else []) + [_table(table)]
     parts += [
         f"*{escaped(picture.caption)}* ({escaped(picture.alt or 'a picture')}; see the HTML report)"

@@ -23,6 +23,7 @@ SMALL = 12  # px, print
 LETTER = 0.62  # mean width of a letter relative to its size, in matplotlib's font, which is wide
 LEFT = 52  # px, about what the numbers of the vertical axis take
 LONGEST = 56  # letters in a line across the chart
+PALE = 0.25  # how much of its colour a bar has that was counted
 MOST = 10  # points or bars, at most, that each have a label of their own
 
 # Drawn in these, so that they can be told apart when the page's variables take their place.
@@ -62,7 +63,6 @@ STYLE = {
     "legend.borderaxespad": 0.2,
     "lines.linewidth": 1.6,
     "lines.markersize": 6,
-    "hatch.linewidth": 1.2,
 }
 """Settings of matplotlib under which `figure` is made and saved."""
 
@@ -110,7 +110,7 @@ def _line(axes: Any, index: int, series: Series) -> Any:
 
 
 def _bars(chart: Chart) -> Any:
-    """Bars side by side, or lying ones where their names are long. What is counted is hatched."""
+    """Bars side by side, or lying ones where their names are long. What is counted is pale."""
     count = int(max(x for series in chart.series for x in series.x)) + 1
     names = [chart.ticks[i] if i < len(chart.ticks) else str(i) for i in range(count)]
     lying = any(_width(name) + 8 > (WIDTH - LEFT) / count for name in names)
@@ -121,7 +121,7 @@ def _bars(chart: Chart) -> Any:
     handles = []
     for index, series in enumerate(chart.series):
         color = COLORS[index % len(COLORS)]
-        filled = {"facecolor": color} if series.measured else {"facecolor": "none", "hatch": "////"}
+        filled = color if series.measured else (color, PALE)
         shift = (index - (len(chart.series) - 1) / 2) * thick
         at = [x + shift for x in series.x]
         base = low if chart.log_y else 0.0
@@ -134,7 +134,7 @@ def _bars(chart: Chart) -> Any:
                 edgecolor=color,
                 linewidth=1,
                 **{start: base, width: 0.86 * thick},
-                **filled,
+                facecolor=filled,
             )
         )
     _legend(figure, handles, chart)

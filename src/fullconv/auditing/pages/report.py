@@ -50,6 +50,12 @@ def figures(chart: Chart) -> Table | None:
     return Table(header, tuple(rows), f"{shown.title}: {shown.y}" if shown.y else shown.title)
 
 
+def tables(section: Section) -> list[Table]:
+    """All that a page without pictures shows in tables: also charts that say more than those do."""
+    charts = [figures(chart) for chart in section.charts if says_more(chart, section.tables)]
+    return [table for table in (*section.tables, *charts) if table is not None and table.rows]
+
+
 def says_more(chart: Chart, tables: Sequence[Table]) -> bool:
     """Whether a chart has a value that none of the tables shows, to the digits they show."""
     shown = drawable(chart)
@@ -65,6 +71,14 @@ def says_more(chart: Chart, tables: Sequence[Table]) -> bool:
     return not all(
         any(_rounds_to(y, text) for text in written) for series in shown.series for y in series.y
     )
+
+
+def glued(text: str) -> str:
+    """`text` with numbers that stay in one line with their units: `896 px`, `8.3 %`."""
+    return _UNIT.sub("\u00a0", text)
+
+
+_UNIT = re.compile(r"(?<=\d) (?=(?:px|[mµ]?s|min|[KMGT]i?B|[kMGT]?MACs?|cells?|times)\b|%)")
 
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")

@@ -6,7 +6,7 @@ import shutil
 import textwrap
 from collections.abc import Sequence
 
-from fullconv.auditing.pages.report import Report, figures, says_more
+from fullconv.auditing.pages.report import Report, glued, tables
 from fullconv.auditing.section import Section
 from fullconv.tables import table
 
@@ -41,8 +41,7 @@ def _section(section: Section) -> list[str]:
     if section.verdict:
         parts.append(_wrapped(_joined(section.verdict)))
     parts += map(_wrapped, section.text)
-    charts = [figures(chart) for chart in section.charts if says_more(chart, section.tables)]
-    for shown in (*section.tables, *(chart for chart in charts if chart is not None)):
+    for shown in tables(section):
         rows = [[_plain(cell) for cell in row] for row in shown.rows]
         laid = table([_plain(name) for name in shown.header], rows, numbers=True).rstrip("\n")
         parts.append(f"{_wrapped(shown.caption)}\n\n{laid}" if shown.caption else laid)
@@ -56,10 +55,11 @@ def _section(section: Section) -> list[str]:
 
 def _wrapped(sentence: str, indent: str = "") -> str:
     width = min(WIDEST, max(80, shutil.get_terminal_size((WIDEST, 24)).columns))
-    return textwrap.fill(
-        _plain(sentence), width, initial_indent=indent, subsequent_indent=indent,
+    filled = textwrap.fill(
+        glued(_plain(sentence)), width, initial_indent=indent, subsequent_indent=indent,
         break_long_words=False, break_on_hyphens=False,
     )  # fmt: skip
+    return filled.replace("\u00a0", " ")
 
 
 def _joined(sentences: Sequence[str]) -> str:

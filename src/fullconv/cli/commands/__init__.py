@@ -8,7 +8,8 @@ from fullconv.cli.commands.demo import demo
 from fullconv.cli.commands.evaluate import evaluate
 from fullconv.cli.commands.heatmap import heatmap
 from fullconv.cli.commands.plan import plan
+from fullconv.cli.commands.study import study
 
-COMMANDS = (plan, check, convert, classify, heatmap, evaluate, audit, demo)
+COMMANDS = (plan, check, convert, classify, heatmap, evaluate, audit, study, demo)
 
 __all__ = ["COMMANDS"]
