@@ -323,6 +323,27 @@ def test_a_convolution_used_twice_makes_longer_steps_only_where_its_pool_was():
     ]  # fmt: skip
 
 
+def test_branches_agree_in_images_of_any_size():
+    def forward(self, x):
+        x = self.stem(x)
+        pooled = F.max_pool2d(F.relu(self.conv(x)), 2)
+        return self.fc(F.relu(pooled + self.other(x)).mean((2, 3)))
+
+    model = ready(Net(forward, stem=nn.Conv2d(3, 4, 1), conv=nn.Conv2d(4, 4, 3, padding=1),
+                      other=nn.Conv2d(4, 4, 2, 2), fc=nn.Linear(4, 3)))  # fmt: skip
+    network = fullconv.all_convolutional(model, 16, pools="strided")
+    assert "padding 1 and 0×1 and 0" in network.plan.steps[0].becomes
+    for size in (16, 17, 18, 19):
+        x = noise(1, 3, size, size)
+        y = model.stem(x)
+        own = F.conv2d(F.pad(y, (1, 0, 1, 0)), model.conv.weight, model.conv.bias, stride=2)
+        wanted = model.fc(F.relu(F.relu(own) + model.other(y)).mean((2, 3)))
+        torch.testing.assert_close(network(x), wanted, atol=1e-10, rtol=0)
+    fcn = fullconv.convert(network, 16)
+    x = noise(1, 3, 16, 16)
+    torch.testing.assert_close(fcn(x)[:, :, 0, 0], network(x), atol=1e-10, rtol=0)
+
+
 # --- convolutions before pools ---
 
 

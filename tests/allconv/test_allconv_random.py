@@ -17,7 +17,7 @@ ACTIVATIONS = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU)
 def sweeping(draw, size: int) -> tuple[dict, int]:
     """Kernel, stride and padding for a map of `size` cells, and how many cells it gives."""
     kernel = draw(st.integers(1, min(4, size)))
-    stride = draw(st.integers(1, 3))
+    stride = draw(st.integers(1 + (kernel == 1), 3))  # another one would do nothing, and stay
     padding = draw(st.integers(0, kernel // 2))
     cells = (size + 2 * padding - kernel) // stride + 1
     return {"kernel_size": kernel, "stride": stride, "padding": padding}, cells
@@ -58,7 +58,7 @@ def classifiers(draw) -> tuple[nn.Module, tuple[int, ...]]:
     return ready(nn.Sequential(*layers)), (side,) * dims
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(classifiers(), st.sampled_from(POOLS), st.sampled_from(HEADS), st.integers(0, 5))
 def test_random_networks_keep_what_is_promised(classifier, pools, head, more):
     model, window = classifier
