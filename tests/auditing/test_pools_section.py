@@ -138,4 +138,6 @@ def test_a_network_with_several_answers_has_no_whole_steps():
     ).eval()  # fmt: skip
     section = pools.section(subject_of(model, 8), 3.0, quiet)
     check_section(section)
-    assert section.skipped[0].startswith("Whole steps of training: the network gives 2 answers.")
+    assert section.skipped[0].startswith(
+        "Whole steps of training: the network gives 2 answers: 0, 1."
+    )
