@@ -81,16 +81,21 @@ def sequence(dims: int, pool: nn.Module, channels: int = 3, relu: bool = True) -
 
 
 def pools_left(network: nn.Module) -> list[str]:
-    """What a graph still calls that pools."""
+    """What a graph still calls that pools: over one cell, step by step, nothing is."""
     found = []
     for node in network.graph.nodes:
         called = network.get_submodule(node.target) if node.op == "call_module" else node.target
         for module in called.modules() if isinstance(called, nn.Module) else ():
-            if "Pool" in type(module).__name__:
+            if "Pool" in type(module).__name__ and not pools_nothing(module):
                 found.append(node.name)
         if node.op == "call_function" and "pool" in getattr(called, "__name__", ""):
             found.append(node.name)
     return found
+
+
+def pools_nothing(module: nn.Module) -> bool:
+    sizes = [getattr(module, name, 0) for name in ("kernel_size", "stride")]
+    return all(size in (1, (1,), (1, 1), (1, 1, 1)) for size in sizes)
 
 
 def sizes(dims: int, *sides: int) -> Sequence[tuple[int, ...]]:
