@@ -154,6 +154,10 @@ def _averages_all(plan: Plan, node: Node) -> bool:
     )
 
 
+_AFFINE = frozenset(("add", "sub", "mul", "neg", "iadd", "isub", "imul", "subtract", "multiply"))
+"""Functions of one tensor and constants that scale and shift it."""
+
+
 def _is_affine(blueprint: Blueprint, node: Node) -> bool:
     """Whether a node's numbers are sums of its input's times weights, and a constant."""
     op = node.op
@@ -161,10 +165,9 @@ def _is_affine(blueprint: Blueprint, node: Node) -> bool:
         return op.kind in ("average", "sum")
     if isinstance(op, PerChannel):
         return op.name.lower().replace("_", "").startswith("batchnorm")
-    if isinstance(op, Combine):
+    if isinstance(op, Combine | Elementwise):
         fixed = [isinstance(blueprint.by_name[name].op, Constant) for name in node.inputs]
-        by = ("add", "sub", "mul", "iadd", "isub", "imul", "subtract", "multiply")
-        return fixed.count(False) == 1 and plain_name(op.name) in by
+        return fixed.count(False) == 1 and plain_name(op.name) in _AFFINE
     return isinstance(op, Linear | Convolution | Reshape | Permute | Identity)
 
 

@@ -9,8 +9,8 @@ from math import prod
 
 from fullconv.allconv.edits import ConvBeforePool, DropPool, PoolToConv, Restride, uneven
 from fullconv.allconv.plan import Step
-from fullconv.allconv.surroundings import own_convolution
-from fullconv.blueprint import Blueprint, Convolution, Node, Pool
+from fullconv.allconv.surroundings import behind, own_convolution
+from fullconv.blueprint import Blueprint, Constant, Convolution, Node, Pool
 from fullconv.geometry import Sweep
 
 
@@ -102,8 +102,9 @@ def _dropped(around: Around, node: Node, op: Pool) -> list[Step]:
     if conv is None or not isinstance(conv.op, Convolution):
         return []
     sizes = around.blueprint.by_name[conv.inputs[0]].shape[2:]
+    everywhere = _meets_others(around, node)
     sweeps = tuple(
-        _longer(own, pool, size, wanted)
+        _longer(own, pool, size, wanted, everywhere=everywhere)
         for own, pool, size, wanted in zip(
             conv.op.sweeps, op.sweeps, sizes, node.shape[2:], strict=True
         )
@@ -119,19 +120,38 @@ def _dropped(around: Around, node: Node, op: Pool) -> list[Step]:
     ]  # fmt: skip
 
 
-def _longer(own: Sweep, pool: Sweep, size: int, wanted: int) -> Sweep:
+def _meets_others(around: Around, node: Node) -> bool:
+    """Whether what follows a node is joined by maps that were not computed from it."""
+    blueprint = around.blueprint
+    after = behind(blueprint, [node.name]) | {node.name}
+    beside = {
+        name
+        for later in blueprint.nodes
+        if later.name in after and later is not node
+        for name in later.inputs
+        if name not in after
+    }
+    return any(not isinstance(blueprint.by_name[name].op, Constant) for name in beside)
+
+
+def _longer(own: Sweep, pool: Sweep, size: int, wanted: int, *, everywhere: bool) -> Sweep:
     """The sweep of a convolution that makes the pool's steps too and gives `wanted` cells.
 
     Its first cell lies where the middle of the pool's first window does, or as near to it as
-    padding allows that is alike on both sides; at least padding of a size will do.
+    padding allows that is alike on both sides; at least padding of a size will do. In images of
+    other sizes it may give a cell more or less than the pool, unless it must not (`everywhere`).
     """
     stride = own.stride * pool.stride
     middle = Fraction(pool.extent - 1, 2) - pool.padding[0]  # cells of the convolution
     ideal = own.padding[0] - own.stride * middle
-    least = (wanted - 1) * stride + own.extent - size  # both sides together
-    even = [p for p in range(own.extent + stride) if least <= 2 * p < least + stride]
-    if even:
-        best = min(even, key=lambda p: (abs(p - ideal), -p))
+    # Floor divisions collapse: both sides together, for as many cells in images of any size.
+    exact = own.gain() + own.stride * pool.gain() + own.extent - stride
+    least = (wanted - 1) * stride + own.extent - size
+    totals = range(exact, exact + 1) if everywhere else range(least, least + stride)
+    alike = [total // 2 for total in totals if total % 2 == 0 and total >= 0]
+    if alike:
+        best = min(alike, key=lambda p: (abs(p - ideal), -p))
         return Sweep(own.kernel, stride, (best, best), own.dilation)
-    before = int(ideal // 1)
-    return Sweep(own.kernel, stride, (before, least - before), own.dilation)
+    before = -int(-ideal // 1)  # of two middles the first, as with padding alike
+    after = min(max(before, totals[0] - before), totals[-1] - before)
+    return Sweep(own.kernel, stride, (before, after), own.dilation)

@@ -39,7 +39,8 @@ def loss_of(network: nn.Module, images: Tensor, targets: Tensor | None = None) -
         scores = scores.mean(tuple(range(2, scores.ndim)))
     if targets is None:
         targets = torch.zeros(len(scores), dtype=torch.long, device=scores.device)
-    return F.cross_entropy(scores.float(), targets)
+    wide = torch.promote_types(scores.dtype, torch.float32)  # half types are too coarse for it
+    return F.cross_entropy(scores.to(wide), targets)
 
 
 def train(twin: nn.Module, images: Tensor) -> tuple[Tensor, ...]:

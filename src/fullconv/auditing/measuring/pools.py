@@ -124,21 +124,24 @@ def measure(
     first = next(model.parameters(), torch.empty(0))
     found = pools_of(reading, fcn)
     rows, rounds = [], 0
-    most = max_memory if max_memory is not None else math.inf
-    batch = _batch(reading, found, first, most)
-    for place, node in enumerate(found):
-        share = (POOLS_SHARE * seconds - (seconds - deadline.left)) / (len(found) - place)
-        row, count = _replaced(reading, node, batch, first, max(0.0, share), say)
-        rows.append(row)
-        rounds = max(rounds, count)
     steps: list[Step] = []
     step_batch, problem = 0, ""
-    if rows and fcn is not None:
-        try:
-            steps, step_batch, problem, count = steps_of(model, fcn, max_memory, deadline.left, say)
+    batch = _batch(reading, found, first, math.inf if max_memory is None else max_memory)
+    # New weights and dropout draw random numbers, which are the caller's.
+    with torch.random.fork_rng(devices=[first.device] if first.is_cuda else []):
+        for place, node in enumerate(found):
+            share = (POOLS_SHARE * seconds - (seconds - deadline.left)) / (len(found) - place)
+            row, count = _replaced(reading, node, batch, first, max(0.0, share), say)
+            rows.append(row)
             rounds = max(rounds, count)
-        except RefusedError as error:
-            problem = str(error)
+        if rows and fcn is not None:
+            try:
+                steps, step_batch, problem, count = steps_of(
+                    model, fcn, max_memory, deadline.left, say
+                )
+                rounds = max(rounds, count)
+            except RefusedError as error:
+                problem = str(error)
     return Pools(
         tuple(rows), batch, tuple(steps), step_batch, problem, rounds, first.device.type,
         torch.get_num_threads(),

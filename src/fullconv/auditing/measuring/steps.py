@@ -102,14 +102,10 @@ def steps(
             parameter.data = laid_out(parameter.data)
         optimizer = torch.optim.SGD(network.parameters(), lr=1e-6)
         sides[pools] = Side(_step(network, optimizer, images))
-    state = torch.random.get_rng_state()  # dropout draws from it
-    try:
-        found = in_turn(
-            sides, ROUNDS, device, at_least=AT_LEAST, seconds=deadline.left, title="a step, pools",
-            say=say,
-        )  # fmt: skip
-    finally:
-        torch.random.set_rng_state(state)
+    found = in_turn(
+        sides, ROUNDS, device, at_least=AT_LEAST, seconds=deadline.left, title="a step, pools",
+        say=say,
+    )  # fmt: skip
     timed = [
         Step(
             step.pools, step.parameters, step.macs, found.of(step.pools),

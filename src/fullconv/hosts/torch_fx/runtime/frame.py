@@ -65,5 +65,6 @@ def common(maps: Sequence[Tensor], spared: Sequence[Sequence[int]] = ()) -> list
         free = [place for place in range(len(maps)) if (place, axis) not in one]
         cells = min(maps[place].shape[axis + 1] for place in free)
         for place in free:
-            cut[place] = cut[place].narrow(axis + 1, 0, cells)
+            if cut[place].shape[axis + 1] != cells:  # only then: see whole_windows
+                cut[place] = cut[place].narrow(axis + 1, 0, cells)
     return cut
