@@ -86,18 +86,20 @@ def overall(study: Study) -> str:
         )
         if names
     ]
-    widest = max(
+    halves = sorted(
         (row.against.high - row.against.low) / 2
         for row in tested
         if row.against and row.against.high is not None and row.against.low is not None
     )
+    reach = dict.fromkeys(f"{half:.1f}" for half in (halves[0], halves[-1]))
     pairs = min(row.against.pairs for row in tested if row.against)
     many = f", corrected for {len(tested)} comparisons (Holm)" if len(tested) > 1 else ""
     return (
-        f"Against {base.variant}, at 95 %{many}: {'; '.join(found)}. With {pairs} seeds, a "
-        f"difference below about {widest:.1f} points cannot be seen in this study. The intervals "
-        f"are over trainings, on the same {study.images[1]:,} test images and with one recipe for "
-        "all variants; other data, recipes and widths may say otherwise."
+        f"Against {base.variant}, at 95 %{many}: {'; '.join(found)}. With {pairs} seeds the "
+        f"intervals reach {' to '.join(reach)} points to either side: a smaller difference cannot "
+        f"be seen in this study. They are over trainings, on the same {study.images[1]:,} test "
+        "images and with one recipe for all variants; other data, recipes and widths may say "
+        "otherwise."
     )
 
 
