@@ -97,7 +97,7 @@ def test_nothing_timed_has_no_column_of_seconds():
     [(lenet, 28), (small, 8), (lambda: small(1), 8), (excited, 8), (lambda: strided(3, 2), 12)],
 )
 def test_a_whole_section(build, window):
-    section = coarseness.section(subject_of(build(), window), 4.0, quiet)
+    section = coarseness.section(subject_of(build(), window), 300.0, quiet)
     check_section(section)
     assert section.key == coarseness.KEY == "coarseness"
     assert len(section.tables) == len(section.charts) == 1

@@ -143,7 +143,7 @@ def _skipped(found: Growth) -> tuple[str, ...]:
         for row in found.rows:
             one = row.way(way)
             where = f"{times(row.size)} px, {words}"
-            if one.needed > found.allowed:
+            if not one.fits:
                 said.append(
                     f"{where}: not run, it needs {written_bytes(one.needed)} of memory, and "
                     f"{written_bytes(found.allowed)} is {left}."
@@ -181,10 +181,12 @@ def _how(found: Growth) -> tuple[str, ...]:
         "one that trains, by the cross entropy of the averaged map, without an optimiser, norms by "
         "their running statistics. Crops run in the same networks."
     )
-    if found.batch and rounds and len(found.rows) > 1:
+    if any(one.speed_up is not None for one in passes):
+        forward, training = (found.batches[way] for way in WAYS)
+        each = f"{forward}" if forward == training else f"{forward}, in training {training}"
         said.append(
-            f"Crops run in batches of {found.batch}, spread over the image, others in every round; "
-            "the seconds of all crops are counted up from them."
+            f"Crops run in batches of {each}, spread over the image, others in every round; the "
+            "seconds of all crops are counted up from them."
         )
     said.append(
         "Memory counted: on shapes without numbers, op by op, forward the most bytes alive at "
