@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test nightly lint zoo study-dense bench bundled clean
+.PHONY: demo test nightly lint zoo study-dense study-allconv bench bundled clean
 
 demo: $(VENV)/.demo
 	@echo "== the demo: convert, prove, map, compare (pictures go to fullconv-demo/)"
@@ -35,6 +35,11 @@ zoo: $(VENV)/.test
 study-dense: $(VENV)/.test
 	@echo "== dense evaluation against crops: docs/dense-evaluation.md (weights stay in .cache)"
 	@PYTHONPATH=docs $(BIN)/python -m studies.dense_evaluation $(STUDY)
+
+# About two hours on one core, to train 90 small networks; can be stopped and run again. Needs the data.
+study-allconv: $(VENV)/.test
+	@echo "== all-convolutional variants: docs/all-convolutional-study.md (runs stay in .cache)"
+	@PYTHONPATH=docs $(BIN)/python -m studies.all_convolutional $(STUDY)
 
 # Some 25 minutes on a quiet machine; can be stopped and run again. make bench BENCH="--again"
 bench: $(VENV)/.bench

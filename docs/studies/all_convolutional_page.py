@@ -54,7 +54,7 @@ def _about(facts: Facts) -> str:
         f"{len(base['errors'])} seeds; ± is the standard deviation over seeds, brackets are 95 % "
         "intervals of the paired difference by Student's t. Step times are medians of "
         f"{step['rounds']} rounds in turn, {step['batch']} images, {step['threads']} thread, "
-        f"float32 as in evaluation where not said otherwise; PyTorch {facts['versions']['torch']}."
+        f"brackets the middle half of the rounds; PyTorch {facts['versions']['torch']}."
     )
 
 
@@ -100,8 +100,8 @@ def conclusion(facts: Facts) -> list[str]:
     said = [
         f"**The FC head against 1×1 convolution and average (gap).** {_over(families, 'gap')} It "
         f"has {_range([100 * share for share in saved], '.0f')} % fewer parameters. The standard "
-        f"deviation of the base over seeds is {_range(deviations, '.2f')} points; the mean of gap "
-        f"is {_within(families, 'gap')}.",
+        f"deviation of the base over seeds is {_range(deviations, '.2f')} points; against the "
+        f"mean of the base, that of gap is {_within(families, 'gap')}.",
     ]
     for variant, title in (
         ("strided", "**Max pools dropped, their stride in the convolution before (strided).**"),
@@ -119,7 +119,8 @@ def conclusion(facts: Facts) -> list[str]:
         ]
         more = f", {_range(added, ',.0f')} parameters more than gap" if any(added) else ""
         said.append(
-            f"{title} {_over(families, variant)} Its mean is {_within(families, variant)}. A step "
+            f"{title} {_over(families, variant)} Against the mean of fc its own is "
+            f"{_within(families, variant)}. A step "
             f"takes {_range(ratios, '.2f')} times that of fc, {_range(beside, '.2f')} times that "
             f"of gap{more}."
         )
@@ -164,11 +165,11 @@ def _within(families: Facts, variant: str) -> str:
         (none if drop <= 0 else inside if drop <= base["deviation"] else beyond).append(family)
     parts = []
     if none:
-        parts.append(f"not above that of the base in {_listed(none)}")
+        parts.append(f"not above it in {_listed(none)}")
     if inside:
-        parts.append(f"above it by less than one standard deviation in {_listed(inside)}")
+        parts.append(f"above it, by less than one standard deviation, in {_listed(inside)}")
     if beyond:
-        parts.append(f"above it by more than one standard deviation in {_listed(beyond)}")
+        parts.append(f"above it, by more than one standard deviation, in {_listed(beyond)}")
     return "; ".join(parts)
 
 

@@ -199,7 +199,7 @@ def test_sections_that_are_asked_for(asked, expected):
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        (["parametres"], r"there is no section 'parametres'\.\nDid you mean parameters\?"),
+        (["parametres"], r"there is no section 'parametres'\.\nDid you mean parameters"),
         (["?"], r"there is no section '\?'\.\nName some of .*parameters"),
         ([], r"no section is asked for\.\nName some of function, parameters"),
     ],
@@ -347,6 +347,23 @@ def test_more_memory_than_there_is(monkeypatch):
     questioned(monkeypatch, ask)
     found = fullconv.audit(LeNet(), 28)
     assert found.section("broken").skipped == ("The memory does not suffice.",)
+
+
+def test_too_little_memory_for_a_size():
+    """32 MiB for the kernels of PyTorch, some for the maps: the window fits, 280 px do not."""
+    found = fullconv.audit(
+        LeNet(), 28, sizes=[280], max_memory=35 << 20, seconds=3, sections=["growth", "parameters"]
+    )
+    growth = found.section("growth")
+    window, large = growth.facts["rows"]
+    assert window["forward"]["seconds"]["median"] > 0
+    assert large["forward"]["needed"] > 35 << 20
+    assert large["forward"]["seconds"] is None
+    assert large["macs"] > window["macs"] > 0
+    assert any("280×280 px, forward: not run" in line for line in growth.skipped)
+    assert "and 35.0 MiB is allowed." in " ".join(growth.skipped)
+    assert not any(line.startswith("28×28 px") for line in growth.skipped)
+    assert found.section("parameters").verdict
 
 
 @pytest.mark.parametrize("error", [KeyError("x"), RuntimeError("sizes differ"), AssertionError()])

@@ -23,6 +23,9 @@ from networks import Split, noise, padded_body, ready, unpadded_body
 
 CELLS_AWAY = 1e-12
 
+AMPLE = 1e5
+"""Seconds: what is looked at does not depend on how fast the machine is."""
+
 
 def quiet(text: str) -> None:
     assert text
@@ -49,7 +52,11 @@ def subject(model: nn.Module, window: int, images=(), fcn=None) -> SimpleNamespa
 def test_no_cell_of_an_unpadded_network_differs_from_its_crop():
     model = unpadded()
     found = measure(
-        model, fullconv.convert(model, 18), [Named("a", noise(1, 3, 40, 35))], seconds=5, say=quiet
+        model,
+        fullconv.convert(model, 18),
+        [Named("a", noise(1, 3, 40, 35))],
+        seconds=AMPLE,
+        say=quiet,
     )
     assert found.certificate.ok
     assert found.certificate.exact
@@ -59,7 +66,7 @@ def test_no_cell_of_an_unpadded_network_differs_from_its_crop():
     assert found.cells == 12 * 9
     assert found.reach.cells == (0, 0)
     assert found.reach.deepest == 0
-    said = function.section(subject(model, 18, [("a", noise(1, 3, 40, 35))]), 5, quiet)
+    said = function.section(subject(model, 18, [("a", noise(1, 3, 40, 35))]), AMPLE, quiet)
     assert said.verdict[0].startswith("Yes")
     assert "every cell equals the classifier on its crop" in said.verdict[1]
     assert "differs in 0" in said.verdict[1]
@@ -216,7 +223,7 @@ def test_a_certificate_that_fails_is_reported_as_such():
     fcn = fullconv.convert(copy.deepcopy(model), 18)
     with torch.no_grad():
         model.fc[1].weight[0, 0] += 0.01
-    said = function.section(subject(model, 18, fcn=fcn), 2, quiet)
+    said = function.section(subject(model, 18, fcn=fcn), AMPLE, quiet)
     assert said.verdict[0].startswith("No: the certificate failed")
     assert len(said.verdict) == 1
     assert said.facts["certificate"]["ok"] is False
@@ -224,7 +231,7 @@ def test_a_certificate_that_fails_is_reported_as_such():
 
 
 def test_without_images_it_is_noise_and_says_so():
-    said = function.section(subject(padded(), 12), 5, quiet)
+    said = function.section(subject(padded(), 12), AMPLE, quiet)
     assert "random noise" in said.verdict[1]
     assert said.facts["noise"] is True
     assert any("No images were given" in sentence for sentence in said.skipped)
@@ -233,7 +240,7 @@ def test_without_images_it_is_noise_and_says_so():
 
 
 def test_the_section_on_an_image_shows_where():
-    said = function.section(subject(padded(), 12, [("a.png", noise(1, 3, 30, 28))]), 5, quiet)
+    said = function.section(subject(padded(), 12, [("a.png", noise(1, 3, 30, 28))]), AMPLE, quiet)
     assert said.key == "function"
     assert said.verdict[0].startswith("Yes")
     assert "have another top class than their crop" in said.verdict[1]
@@ -250,7 +257,7 @@ def test_one_and_three_axes(dims, given):
     body = nn.Sequential(conv(2, 3, 3, stride=2, padding=1), nn.ReLU())
     model = ready(Split(body, lambda net, x: net.fc(x), fc=flat_head(3 * 4**dims)))
     images = [("a", noise(1, 2, *(13 + axis for axis in range(dims))))] if given else []
-    said = function.section(subject(model, 8, images), 5, quiet)
+    said = function.section(subject(model, 8, images), AMPLE, quiet)
     assert said.verdict[0].startswith("Yes")
     assert not said.pictures
     assert any("no picture" in sentence for sentence in said.skipped)
@@ -278,7 +285,7 @@ class Excited(nn.Module):
 def test_ops_that_look_at_the_whole_map_are_named(context):
     model = ready(Excited())
     fcn = fullconv.convert(model, 18, context=context)
-    said = function.section(subject(model, 18, [("a", noise(1, 3, 30, 30))], fcn), 5, quiet)
+    said = function.section(subject(model, 18, [("a", noise(1, 3, 30, 30))], fcn), AMPLE, quiet)
     assert "1 op that looks at the whole map" in said.verdict[1]
     assert said.facts["reach"]["bounded"] is (context == "window")
     sees = {"window": "the window around every cell", "image": "the whole image"}[context]

@@ -131,7 +131,8 @@ def test_a_head_over_several_maps_has_no_average():
 
     section = said(Two())
     assert section.skipped == (
-        "A head of a 1×1 convolution and an average: its head reads 2 maps: one, two.",
+        "A head of a 1×1 convolution and an average: the head reads 2 maps: one (Conv2d), two "
+        "(Conv2d).",
     )
     assert not any("1×1" in line for line in section.verdict)
 

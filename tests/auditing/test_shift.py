@@ -17,6 +17,9 @@ from fullconv.auditing.features import NOISES, measure
 from fullconv.auditing.samples import Named
 from networks import noise, ready
 
+AMPLE = 1e5
+"""Seconds: what is looked at does not depend on how fast the machine is."""
+
 VALUES = (-1.0, 0.5, 1.0, 2.0)
 
 
@@ -44,7 +47,7 @@ def constants() -> list[Named]:
 
 def test_constant_images_shift_as_their_border_is_less_of_the_map():
     fcn = fullconv.convert(summing(), 8)
-    found = measure(fcn, constants(), seconds=30, say=quiet)
+    found = measure(fcn, constants(), seconds=AMPLE, say=quiet)
     assert [row.size for row in found.rows] == [(n, n) for n in (8, 10, 12, 16, 24)]
     assert found.images == 4
     assert not found.noise
@@ -83,7 +86,7 @@ def test_features_of_a_known_filter_are_those_by_hand():
     conv = nn.Conv2d(2, 3, 3, stride=2)
     model = ready(nn.Sequential(conv, nn.ReLU(), nn.Flatten(), nn.Linear(3 * 16, 5)))
     images = [Named(str(i), noise(1, 2, 27, 9, seed=i)) for i in range(3)]
-    found = measure(fullconv.convert(model, 9), images, seconds=30, say=quiet)
+    found = measure(fullconv.convert(model, 9), images, seconds=AMPLE, say=quiet)
     maps, tops = {}, {}
     for row in found.rows:
         size = row.size
@@ -131,7 +134,7 @@ def test_features_are_those_before_work_in_place():
 
     model = ready(Late())
     image = Named("a", noise(1, 1, 8, 8))
-    found = measure(fullconv.convert(model, 8), [image], seconds=30, say=quiet)
+    found = measure(fullconv.convert(model, 8), [image], seconds=AMPLE, say=quiet)
     with torch.no_grad():
         features = conv(image.pixels)
     assert found.rows[0].features.mean == pytest.approx(features.mean().item(), rel=1e-9)
@@ -139,7 +142,9 @@ def test_features_are_those_before_work_in_place():
 
 
 def test_the_section_says_what_was_found():
-    said = shift.section(subject(fullconv.convert(summing(), 8), as_pairs(constants())), 30, quiet)
+    said = shift.section(
+        subject(fullconv.convert(summing(), 8), as_pairs(constants())), AMPLE, quiet
+    )
     assert said.key == "shift"
     assert "24×24 px, 3.00 times the window" in said.verdict[0]
     assert said.verdict[0].startswith("Hardly")  # the answers are the same, the shift is small
@@ -162,7 +167,7 @@ def test_changed_answers_make_the_scale_matter():
         model[3].weight[1] = 0.0
         model[3].bias = nn.Parameter(torch.tensor([0.0, 64 * 8.0]).double())
     images = [Named("a", torch.ones(1, 1, 8, 8).double())]
-    said = shift.section(subject(fullconv.convert(model, 8), as_pairs(images)), 30, quiet)
+    said = shift.section(subject(fullconv.convert(model, 8), as_pairs(images)), AMPLE, quiet)
     # ((3 * 8 - 2) / 8)² = 7.6 at the window; 9 in the middle of larger maps
     assert said.verdict[0].startswith("Yes")
     agreement = [row["agreement"] for row in said.facts["rows"]]
@@ -171,7 +176,7 @@ def test_changed_answers_make_the_scale_matter():
 
 
 def test_without_images_noise_is_drawn_at_every_size_and_says_so():
-    said = shift.section(subject(fullconv.convert(summing(), 8)), 30, quiet)
+    said = shift.section(subject(fullconv.convert(summing(), 8)), AMPLE, quiet)
     assert said.facts["noise"] is True
     assert said.facts["images"] == NOISES
     assert said.verdict[0].startswith("On noise alone")
@@ -184,7 +189,7 @@ def test_one_and_three_axes(dims):
     model = ready(nn.Sequential(conv, nn.ReLU(), nn.Flatten(), nn.Linear(3 * 4**dims, 2)))
     image = ("a", noise(1, 2, *(9, 14, 10)[:dims]))
     fcn = fullconv.convert(model, 9)
-    said = shift.section(subject(fcn, [image]), 30, quiet)
+    said = shift.section(subject(fcn, [image]), AMPLE, quiet)
     assert [row["size"] for row in said.facts["rows"]] == [
         (n,) * dims for n in (9, 11, 13, 19, 27)
     ] or len(said.facts["rows"]) == 5
@@ -211,7 +216,7 @@ class Excited(nn.Module):
 )
 def test_ops_that_look_at_the_whole_map_and_what_they_see(context, sees):
     fcn = fullconv.convert(ready(Excited()), 9, context=context)
-    said = shift.section(subject(fcn, [("a", noise(1, 1, 20, 20))]), 30, quiet)
+    said = shift.section(subject(fcn, [("a", noise(1, 1, 20, 20))]), AMPLE, quiet)
     assert sees in said.verdict[-1]
     assert said.facts["context"] == context
     assert len(said.facts["contexts"]) == 1
@@ -235,7 +240,7 @@ def test_a_map_with_channels_last_is_counted_by_channel():
 
     model = ready(Last())
     image = Named("a", noise(1, 1, 8, 8))
-    found = measure(fullconv.convert(model, 8), [image], seconds=30, say=quiet)
+    found = measure(fullconv.convert(model, 8), [image], seconds=AMPLE, say=quiet)
     with torch.no_grad():
         expected = model.conv(image.pixels).relu()
     assert found.channels == 3

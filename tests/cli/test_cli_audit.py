@@ -359,3 +359,20 @@ def test_help_names_what_it_takes():
         assert word in run.out
     for word in ("--stride", "--method"):
         assert word not in run.out
+
+
+def test_all_sections_in_all_forms(audit, here):
+    pytest.importorskip("matplotlib", reason="charts need matplotlib")
+    run = audit("nets.py:padded", "photo.png", "--seconds", "2", "--size", "24", "--size", "32x40",
+                "-o", "r.html", "-o", "r.md", "-o", "r.json")  # fmt: skip
+    assert run.code == 0
+    made = json.loads((here / "r.json").read_text())
+    assert len(made["sections"]) == 7
+    page, text = (here / "r.html").read_text(), (here / "r.md").read_text()
+    for key, section in made["sections"].items():
+        assert f'<section id="{key}"' in page
+        assert f"\n## {section['title']}\n" in text
+        assert section["verdict"] or section["skipped"]
+    assert page.count("<svg") >= 3
+    assert "32×40" in text
+    assert 'src="data:image/png;base64,' in page  # where map and crops differ

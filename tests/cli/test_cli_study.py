@@ -260,6 +260,8 @@ def test_interrupted_and_killed_it_goes_on_to_the_same_end(fullconv, data):
             [sys.executable, "-m", "fullconv", *words, "-o", "s"],
             env={**os.environ, "PYTHONPATH": str(SRC)}, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True,
+            # Where the tests run in the background Ctrl-C is ignored, and would be here.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )  # fmt: skip
         log = data / "s" / "log.jsonl"
         while process.poll() is None and (

@@ -106,7 +106,19 @@ def test_the_page_on_audits_names_every_section() -> None:
     from fullconv.auditing.questions import SECTIONS
 
     text = (ROOT / "docs" / "audit.md").read_text()
-    rows = re.findall(r"^\| `(\w+)` \| [A-Z].*\? \|", text, re.MULTILINE)
-    assert [key for key in rows if key in {question.key for question in SECTIONS}] == [
-        question.key for question in SECTIONS
-    ]
+    rows = re.findall(r"^\| `(\w+)` \| ([A-Z].*?\?) \|", text, re.MULTILINE)
+    assert rows == [(question.key, question.title) for question in SECTIONS]
+
+
+def test_the_plan_of_an_all_convolutional_network_is_the_one_that_is_printed() -> None:
+    """Line by line, but for what is left out."""
+    done = subprocess.run(
+        [sys.executable, "-m", "fullconv", "allconv", "torchvision:vgg16:random", "--plan"],
+        env={**os.environ, "COLUMNS": "120"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (shown,) = blocks(ROOT / "docs" / "all-convolutional.md", "")
+    assert set(shown.splitlines()) <= {*done.stdout.splitlines(), "…"}
+    assert "parameters           138,357,544 → 17,670,376" in shown

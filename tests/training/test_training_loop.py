@@ -148,7 +148,7 @@ def test_states_that_cannot_be_gone_on_with(tmp_path):
     again = "Delete it, and this training begins anew."
     with pytest.raises(InputError) as error:
         train(fresh(), samples(), Recipe(epochs=2, batch=60), state=path)
-    said = "is the state of a training with another recipe."
+    said = "is the state of a training with other settings."
     assert str(error.value) == f"{path}: {said}\n{again}"
     with pytest.raises(InputError, match="is the state of another network"):
         train(fresh(outputs=4), samples(), short, state=path)

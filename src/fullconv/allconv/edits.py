@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fullconv.geometry import Sweep, times
+from fullconv.surgery.edits import LinearToConv
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,10 +14,10 @@ class PoolToConv:
 
     Attributes:
         channels: of the map.
-        sweeps: of the pool, without ceil mode: what that adds is padding.
-        value: what every tap of a channel's own kernel begins at, so that it averages.
+        sweeps: of the pool, without ceil mode: what hangs over the end is padding.
+        value: what every tap of a channel's own kernel begins at; all others begin at 0.
         relu: whether a ReLU follows: where the map is not negative it changes no average.
-        maximum: whether the pool took the maximum, which no convolution does.
+        maximum: whether the pool takes the maximum, which no convolution does.
     """
 
     channels: int
@@ -32,9 +33,9 @@ class PoolToConv:
 
 @dataclass(frozen=True, slots=True)
 class ConvBeforePool:
-    """A pool stays; a convolution of all channels with its kernel stands before it.
+    """A pool stays; a convolution of all channels that keeps the map's size stands before it.
 
-    `sweeps` keep the size of the map; the one tap that begins at 1 is `sweep.padding[0]`.
+    `sweeps` are those of the convolution; the one tap that begins at 1 is `sweep.padding[0]`.
     """
 
     channels: int
@@ -58,50 +59,55 @@ class DropPool:
 
 @dataclass(frozen=True, slots=True)
 class Restride:
-    """A convolution keeps its weights and makes longer steps."""
+    """A convolution keeps its weights and makes longer steps; negative padding cuts off."""
 
     sweeps: tuple[Sweep, ...]
 
     def __str__(self) -> str:
         pads = [sweep.padding for sweep in self.sweeps]
-        padding = times([pad[0] for pad in pads])
-        if any(before != after for before, after in pads):
-            padding = times([f"{before}+{after}" for before, after in pads])  # type: ignore[misc]
+        padding = "×".join(str(a) if a == b else f"{a} and {b}" for a, b in pads)
         return f"the same, stride {_stride(self.sweeps)}, padding {padding}"
 
 
 @dataclass(frozen=True, slots=True)
-class AverageHead:
-    """All behind the body becomes a 1×1 convolution to the scores and the mean over the map.
+class ScoresHead:
+    """All behind the body becomes a 1×1 convolution to the scores and their mean over the map.
 
     Attributes:
-        channels: of the body's last map.
-        outputs: how many scores.
-        ending: what the classifier ends in: "softmax", "log-softmax", "sigmoid" or "".
-        linear: the node of the one FC layer whose weights it can begin with, or "".
         cut: the node of the body's last map.
+        channels: of that map.
+        outputs: how many scores.
+        affine: whether scores are sums of the map's numbers times weights, so that they can be
+            begun with.
     """
 
+    cut: str
     channels: int
     outputs: int
-    ending: str
-    linear: str
-    cut: str
+    affine: bool
 
     def __str__(self) -> str:
-        text = f"Conv 1×1, {self.channels} → {self.outputs}, mean over the map"
-        return text + (f", {self.ending}" if self.ending else "")
+        return f"Conv 1×1, {self.channels} → {self.outputs}, mean over the map"
 
 
 @dataclass(frozen=True, slots=True)
-class ExactHead:
-    """The head as `fullconv.convert` writes it, and the mean of the scores over the map."""
+class MeanHead:
+    """The mean over the map of node `source`; of the `whole` windows only, or of all of it."""
+
+    source: str
+    whole: bool
 
     def __str__(self) -> str:
-        return "the same as convolutions, mean over the map"
+        return "the same, mean over the map" if self.whole else "mean over the map"
 
 
-Edit = PoolToConv | ConvBeforePool | DropPool | Restride | AverageHead | ExactHead
+Edit = PoolToConv | ConvBeforePool | DropPool | Restride | ScoresHead | MeanHead | LinearToConv
+"""What a node may become; an FC layer of an exact head is the surgery's own edit."""
+
+
+def uneven(sweeps: tuple[Sweep, ...]) -> bool:
+    """Whether they pad otherwise than PyTorch's layers do: alike on both sides, and not below 0."""
+    return any(s.padding[0] != s.padding[1] or s.padding[0] < 0 for s in sweeps)
 
 
 def _kernel(sweeps: tuple[Sweep, ...]) -> str:

@@ -2,122 +2,191 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+from math import prod
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fullconv.allconv.edits import AverageHead, PoolToConv
+from fullconv.allconv.edits import PoolToConv, ScoresHead
+from fullconv.allconv.heads import exact_head, head_of
 from fullconv.allconv.network import AllConvolutional
-from fullconv.errors import InputError
+from fullconv.allconv.plan import AllConvPlan
+from fullconv.allconv.surroundings import behind
+from fullconv.allconv.write import apply
+from fullconv.errors import InputError, UsageError
 from fullconv.geometry import Sweep, times
-from fullconv.hosts.torch_fx.tracing import in_eval
+from fullconv.hosts.torch_fx import runtime
+from fullconv.hosts.torch_fx.read import Reading
+from fullconv.hosts.torch_fx.runtime.pools import padded, taps
+from fullconv.surgery.plan import Plan
 
-RIDGE = 1e-4
-"""Times the mean of the squared inputs: keeps inputs that say the same from sharing out wildly."""
-CELLS = 100_000
-"""Cells per pool that are looked at, at most, drawn evenly."""
+PIXELS = 2**18
+"""Pixels that go through the network at a time, about."""
+CELLS = 2**21
+"""Numbers of a map that are looked at at a time, about."""
+RIDGE = 1e-6
+"""Of a pool's filter, times its mean square: where inputs say the same it stays the average."""
+RIDGES = tuple(10.0**power for power in range(-8, 3))
+"""Of the scores, times the mean square of the features: that is taken which leaves out best."""
 
 
-def fit(network: AllConvolutional, model: nn.Module, images: Tensor) -> None:
+def check_images(images: Tensor, plan: Plan) -> None:
+    """Raise UsageError for what is no tensor, InputError for images that cannot be fitted to."""
+    axes = ", ".join("DHW"[-len(plan.window) :])
+    wanted = f"(N, {plan.channels}, {axes}), at least {times(plan.window)} px"
+    if not isinstance(images, Tensor):
+        raise UsageError(f"images must be a tensor {wanted}, got a {type(images).__name__}.")
+    if not images.is_floating_point():
+        raise InputError(
+            f"the images are {str(images.dtype).removeprefix('torch.')}, no prepared numbers.",
+            hint="Scale pixels to 0..1, subtract the mean and divide by the standard deviation.",
+        )
+    fits = (
+        images.ndim == len(plan.window) + 2
+        and len(images) > 0
+        and images.shape[1] == plan.channels
+        and all(n >= w for n, w in zip(images.shape[2:], plan.window, strict=True))
+    )
+    if not fits:
+        raise InputError(f"the images have shape {tuple(images.shape)}; wanted are {wanted}.")
+    if not bool(images.isfinite().all()):
+        raise InputError("the images hold numbers that are not finite.")
+
+
+@torch.no_grad()
+def fit(network: AllConvolutional, plan: Plan, reading: Reading, images: Tensor) -> None:
     """Fit the layers of `network` that cannot begin exactly, in place.
 
-    In the order of computation: of a convolution in the place of a max pool, every channel's own
-    kernel becomes the filter nearest to the maximum, and the 1×1 convolution of a head of several
-    FC layers that which comes nearest to the scores of `model`. Least squares with a small ridge,
-    solved in float64; the inputs are what the layers fitted so far give.
-
-    Raises InputError for images of another shape, or below the window.
+    In the order of computation: in the place of a max pool every channel's own kernel becomes the
+    filter, with a bias, nearest to the maximum, and the 1×1 convolution of a head that is not
+    affine the one whose mean comes nearest to the classifier's scores. Least squares in float64;
+    what a layer gets is what the network gives that was built so far.
     """
-    plan = network.plan
-    expected = f"(N, {plan.channels}, *space) of at least {times(plan.window)} px"
-    sizes = tuple(images.shape[2:])
-    if (
-        images.ndim != len(plan.window) + 2
-        or images.shape[1] != plan.channels
-        or any(n < w for n, w in zip(sizes, plan.window, strict=True))
-    ):
-        raise InputError(f"images of shape {tuple(images.shape)} are not {expected}.")
-    with in_eval(network), in_eval(model), torch.no_grad():
-        for step in plan.steps:
-            layer = network.get_submodule(network.layers[step.node]) if _fits(step.edit) else None
-            if isinstance(step.edit, PoolToConv) and layer is not None:
-                _fit_pool(step.edit, _conv(layer), _input_of(network, layer, images))
-            elif isinstance(step.edit, AverageHead) and layer is not None:
-                _fit_head(step.edit, layer, _input_of(network, layer, images), model(images))
+    for step in network.plan.steps:
+        if not step.layer:
+            continue
+        layer = network.get_submodule(step.layer)
+        if isinstance(step.edit, PoolToConv) and step.edit.maximum:
+            seen = _inputs(network, layer, images)
+            _fit_pool(step.edit, layer.conv, seen)
+        elif isinstance(step.edit, ScoresHead) and not step.edit.affine:
+            features = [x.double().flatten(2).mean(2) for x in _inputs(network, layer, images)]
+            wanted = _scores(network.plan, plan, reading, images)
+            _fit_scores(layer, torch.cat(features), wanted)
 
 
-def _fits(edit: object) -> bool:
-    """Whether there is something to fit."""
-    if isinstance(edit, PoolToConv):
-        return edit.maximum
-    return isinstance(edit, AverageHead) and not edit.linear
+class _ReachedError(Exception):
+    """The layer that was asked for has been reached."""
 
 
-def _conv(layer: Any) -> nn.Module:
-    """The convolution in what stands in the place of a pool."""
-    found: nn.Module = layer.conv
-    return found
+def _batches(images: Tensor) -> tuple[Tensor, ...]:
+    return torch.split(images, max(1, PIXELS // prod(images.shape[2:])))
 
 
-def _input_of(network: nn.Module, layer: nn.Module, images: Tensor) -> Tensor:
-    """What a layer gets."""
+def _inputs(network: nn.Module, layer: nn.Module, images: Tensor) -> Iterator[Tensor]:
+    """What a layer of a network gets, batch by batch."""
+    like = next(layer.parameters())
     seen: list[Tensor] = []
-    hook = layer.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+
+    def stop(module: nn.Module, given: tuple[Tensor, ...]) -> None:
+        seen.append(given[0])
+        raise _ReachedError
+
+    handle = layer.register_forward_pre_hook(stop)
     try:
-        network(images)
+        for batch in _batches(images):
+            try:
+                network(batch.to(like))
+            except _ReachedError:
+                yield seen.pop()
     finally:
-        hook.remove()
-    return seen[0]
+        handle.remove()
 
 
-def _fit_pool(edit: PoolToConv, conv: Any, x: Tensor) -> None:
-    """The filters of one pool, channel by channel: `x` is `(N, C, *cells)`."""
-    zeros, lowest = _padded(x, edit.sweeps, 0.0), _padded(x, edit.sweeps, float("-inf"))
-    maxima = _windows(lowest, edit.sweeps).amax(-1)  # (N, C, *cells)
-    taps = _windows(zeros, edit.sweeps)  # (N, C, *cells, taps)
-    taps = taps.movedim(1, 0).flatten(1, -2).double()  # (C, M, taps)
-    maxima = maxima.movedim(1, 0).flatten(1).double()  # (C, M)
-    step = -(-taps.shape[1] // CELLS)
-    taps, maxima = taps[:, ::step], maxima[:, ::step]
-    weights, bias = _solved(taps, maxima[..., None])  # (C, taps, 1), (C, 1)
-    diagonal = torch.arange(edit.channels)
-    kernel = conv.weight.shape[2:]
-    conv.weight[diagonal, diagonal] = weights[..., 0].reshape(-1, *kernel).to(conv.weight.dtype)
-    conv.bias.copy_(bias[:, 0])
+def _fit_pool(edit: PoolToConv, conv: Any, maps: Iterator[Tensor]) -> None:
+    """The filters of one pool; `maps` are `(N, C, *cells)`.
+
+    The average is what a filter is drawn to: it is solved for what is added to that.
+    """
+    count = 0
+    channels, kernel = conv.weight.shape[0], conv.weight.shape[2:]
+    size = prod(kernel) + 2  # the taps, one, and what is missing to the maximum
+    gram = torch.zeros(channels, size, size, dtype=torch.float64, device=conv.weight.device)
+    for x in maps:
+        for part in torch.split(x, max(1, CELLS // x[0].numel())):
+            rows = _rows(part.double(), edit.sweeps)  # (C, taps + 2, M)
+            gram += rows @ rows.mT
+            count += rows.shape[2]
+    gram /= count
+    inputs, wanted = gram[:, :-1, :-1], gram[:, :-1, -1:]
+    level = inputs.diagonal(dim1=1, dim2=2)[:, :-1].mean(1)  # (C,)
+    ridge = torch.diag_embed((RIDGE * level + torch.finfo(gram.dtype).tiny)[:, None].expand(
+        channels, size - 2))  # fmt: skip
+    inputs[:, :-1, :-1] += ridge
+    added = torch.linalg.solve(inputs, wanted)[..., 0]  # (C, taps + 1)
+    channel = torch.arange(channels)
+    filters = added[:, :-1] + edit.value
+    conv.weight[channel, channel] = filters.reshape(channels, *kernel).to(conv.weight.dtype)
+    conv.bias.copy_(added[:, -1])
 
 
-def _fit_head(edit: AverageHead, conv: Any, x: Tensor, scores: Tensor) -> None:
-    """The 1×1 convolution whose average over the map `(N, C, *cells)` comes nearest to scores."""
-    if edit.ending == "sigmoid":
-        scores = torch.logit(scores, 1e-6)
-    elif edit.ending == "softmax":
-        scores = scores.clamp_min(1e-12).log()
-    features = x.flatten(2).mean(2).double()  # (N, C)
-    weights, bias = _solved(features[None], scores.double()[None])  # (1, C, K), (1, K)
-    conv.weight.copy_(weights[0].T.reshape(conv.weight.shape))
-    conv.bias.copy_(bias[0])
+def _rows(x: Tensor, sweeps: tuple[Sweep, ...]) -> Tensor:
+    """Per channel: what every tap sees, ones, and the maximum less the average `(C, taps + 2, M)`.
 
-
-def _solved(inputs: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights `(B, I, O)` and biases `(B, O)` nearest to `wanted` `(B, M, O)` of `(B, M, I)`."""
-    mean_in, mean_out = inputs.mean(1, keepdim=True), wanted.mean(1, keepdim=True)
-    x, y = inputs - mean_in, wanted - mean_out
-    gram = x.mT @ x  # (B, I, I)
-    level = gram.diagonal(dim1=1, dim2=2).mean(1).clamp_min(torch.finfo(gram.dtype).tiny)
-    ridge = RIDGE * level[:, None, None] * torch.eye(gram.shape[1], dtype=gram.dtype)
-    weights = torch.linalg.solve(gram + ridge.to(gram.device), x.mT @ y)
-    return weights, (mean_out - mean_in @ weights)[:, 0]
-
-
-def _padded(x: Tensor, sweeps: tuple[Sweep, ...], value: float) -> Tensor:
-    amounts = [amount for sweep in reversed(sweeps) for amount in sweep.padding]
-    return F.pad(x, amounts, value=value) if any(amounts) else x
-
-
-def _windows(x: Tensor, sweeps: tuple[Sweep, ...]) -> Tensor:
-    """The cells under every window of a pool: `(N, C, *cells, taps)`."""
+    Around the map a convolution sees zeros, and the maximum is that of the cells that are there.
+    """
+    pairs = [sweep.padding for sweep in sweeps]
+    seen = [padded(x, pairs)]
     for axis, sweep in enumerate(sweeps, 2):
-        x = x.unfold(axis, sweep.extent, sweep.stride)[..., :: sweep.dilation]
-    return x.flatten(x.ndim - len(sweeps))
+        seen = [t for y in seen for t in taps(y, axis, sweep.kernel, sweep.stride, sweep.dilation)]
+    kernel, stride, dilation = (
+        [getattr(sweep, name) for sweep in sweeps] for name in ("kernel", "stride", "dilation")
+    )
+    largest = runtime.max_pool(x, kernel, stride, pairs, dilation)
+    stacked = torch.stack(seen, 2)  # (N, C, taps, *cells)
+    missing = largest - stacked.mean(2)
+    rows = torch.cat([stacked, torch.ones_like(missing)[:, :, None], missing[:, :, None]], 2)
+    rows = rows.flatten(3).movedim(0, 2)  # (C, taps + 2, N, cells)
+    return rows.flatten(2)
+
+
+def _scores(changes: AllConvPlan, plan: Plan, reading: Reading, images: Tensor) -> Tensor:
+    """The classifier's scores `(N, K)` of images, before its ending: the mean over their map."""
+    head = head_of(reading.blueprint, behind(reading.blueprint, [cut.node for cut in plan.cuts]))
+    steps = tuple(exact_head(reading.blueprint, plan, head))
+    kept = replace(changes, pools="keep", head="exact", steps=steps, ending=())
+    classifier = apply(kept, plan, reading, share=True)
+    like = next(classifier.parameters())
+    return torch.cat([classifier(batch.to(like)).double() for batch in _batches(images)])
+
+
+def _fit_scores(conv: Any, features: Tensor, wanted: Tensor) -> None:
+    """Weights and bias nearest to `wanted` `(N, K)` of `features` `(N, C)`.
+
+    Of several ridges that one is taken with which an image that is left out is told best; for all
+    images this follows from one decomposition (the PRESS statistic, Allen 1974).
+    """
+    mean_in, mean_out = features.mean(0), wanted.mean(0)
+    x, y = features - mean_in, wanted - mean_out
+    u, s, v = torch.linalg.svd(x, full_matrices=False)  # (N, R), (R,), (R, C)
+    level = s.square().sum() / x.shape[1]
+    told = u.T @ y  # (R, K)
+
+    def shares(ridge: float) -> Tensor:
+        kept: Tensor = s.square() / (s.square() + ridge * level + torch.finfo(s.dtype).tiny)
+        return kept
+
+    def left_out(ridge: float) -> float:
+        share = shares(ridge)
+        leverage = (u.square() * share).sum(1) + 1 / len(x)
+        residual = y - u @ (share[:, None] * told)
+        return float((residual / (1 - leverage).clamp_min(1e-9)[:, None]).square().sum())
+
+    ridge = min(RIDGES, key=left_out)
+    inverse = shares(ridge) / s.clamp_min(torch.finfo(s.dtype).tiny)
+    weights = v.T @ (inverse[:, None] * told)  # (C, K)
+    conv.weight.copy_(weights.T.reshape(conv.weight.shape))
+    conv.bias.copy_(mean_out - mean_in @ weights)

@@ -1,35 +1,29 @@
-"""The plan of an all-convolutional network: pools and head, before any tensor is touched."""
+"""The plan of an all-convolutional network, as a value: what is to change, before it does."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from math import prod
 from typing import Any
 
-from fullconv.allconv.edits import (
-    AverageHead,
-    ConvBeforePool,
-    DropPool,
-    Edit,
-    ExactHead,
-    PoolToConv,
-    Restride,
-)
-from fullconv.allconv.heads import average_head
-from fullconv.allconv.tracing import behind, never_negative, own_convolution
-from fullconv.blueprint import Blueprint, Convolution, Node, Pool
-from fullconv.errors import RefusedError, UsageError
-from fullconv.geometry import Sweep, times
-from fullconv.surgery.plan import Plan
+from fullconv.allconv.edits import Edit, MeanHead, ScoresHead
+from fullconv.geometry import times
+from fullconv.surgery.edits import LinearToConv
 from fullconv.tables import table
 
-POOLS = ("conv", "strided", "convpool", "keep")
-"""What becomes of pools: in Springenberg et al. 2015 (section 2, table 2) All-CNN, Strided-CNN,
-ConvPool-CNN, and the base."""
-
-HEADS = ("gap", "exact")
-"""What becomes of the head: 1×1 convolution and global average, or the same as convolutions."""
+STARTS = {
+    "": "–",
+    "exact": "exact",
+    "exact at the window": "exact at the window; in other images zeros count at the border",
+    "exact inside": "exact inside; at the border zeros count",
+    "average": "the average, not the maximum",
+    "fitted maximum": "the nearest to the maximum on the images, per channel",
+    "identity": "the identity: exact",
+    "own weights": "its own weights, at fewer places",
+    "summed": "weights summed over the window: exact on a flat map",
+    "fitted scores": "the nearest to the scores on the images",
+    "random": "random: to be trained",
+}
+"""How a layer begins, and what that says to people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +33,35 @@ class Step:
     Attributes:
         node, where: its name in the blueprint, and for people.
         was, why: what it was and why it changes, in words.
-        start: what the new weights begin as, in words; empty where there are none.
-        added: parameters that come, less those that go.
         edit: what it becomes.
+        start: how it begins: one of `STARTS`.
+        added, removed: parameters that come and go.
+        layer: where a new layer lies in the network; empty for others, and before there is one.
     """
 
     node: str
     where: str
     was: str
     why: str
-    start: str
-    added: int
     edit: Edit
+    start: str = ""
+    added: int = 0
+    removed: int = 0
+    layer: str = ""
+
+    def __post_init__(self) -> None:
+        if self.start not in STARTS:
+            raise AssertionError(f"{self.start!r} is no start")
+
+    @property
+    def becomes(self) -> str:
+        """The edit in words."""
+        return str(self.edit)
+
+    @property
+    def is_head(self) -> bool:
+        """Whether it is about what lies behind the body."""
+        return isinstance(self.edit, ScoresHead | MeanHead | LinearToConv)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +71,13 @@ class AllConvPlan:
     Attributes:
         window: the classifier's input size, px per axis.
         channels, outputs: of the image, and how many scores.
-        pools, head: what was asked for.
+        pools, head: what was asked for: words of `fullconv.allconv.words`.
         steps: the changes, in the order of computation.
-        before: parameters of the classifier.
-        head_before: those of its layers behind the body.
+        ending: the nodes that scores go through last, such as a softmax: they stay, behind the
+            mean over the map.
+        parameters: of the classifier, each counted once.
+        in_head: those of them that only the head uses.
+        left_out: those that no answer is computed from at inference (auxiliary classifiers).
     """
 
     window: tuple[int, ...]
@@ -72,197 +86,67 @@ class AllConvPlan:
     pools: str
     head: str
     steps: tuple[Step, ...]
-    before: int
-    head_before: int
+    ending: tuple[str, ...]
+    parameters: int
+    in_head: int
+    left_out: int
 
     @property
-    def after(self) -> int:
+    def added_by_pools(self) -> int:
+        """Parameters of the convolutions in the places of pools, or before them."""
+        return sum(step.added - step.removed for step in self.steps if not step.is_head)
+
+    @property
+    def new_head(self) -> int:
+        """Parameters of the new network's head."""
+        changed = sum(step.added - step.removed for step in self.steps if step.is_head)
+        return self.in_head + changed
+
+    @property
+    def new_parameters(self) -> int:
         """Parameters of the new network."""
-        return self.before + sum(step.added for step in self.steps)
+        kept = self.parameters - self.left_out - self.in_head
+        return kept + self.added_by_pools + self.new_head
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the new network begins as the same function at the window."""
+        exact = ("", "exact", "exact at the window", "identity")
+        return all(step.start in exact for step in self.steps)
 
     def summary(self) -> list[tuple[str, str]]:
         """The facts beside the steps, as (name, value) pairs for people."""
-        pools = sum(step.added for step in self.steps if not is_head(step))
-        head = sum(step.added for step in self.steps if is_head(step))
-        return [
+        share = self.in_head / max(1, self.parameters)
+        facts = [
             ("window", f"{times(self.window)} px"),
-            ("parameters before", f"{self.before:,}, of them {self.head_before:,} in the head"),
-            ("parameters after", f"{self.after:,} (pools {pools:+,}, head {head:+,})"),
+            ("parameters", f"{self.parameters:,} → {self.new_parameters:,}"),
+            ("of them in the head", f"{self.in_head:,} ({share:.1%}) → {self.new_head:,}"),
+            ("of them for pools", f"{self.added_by_pools:+,}"),
         ]
+        if self.left_out:
+            facts.append(("left out", f"{self.left_out:,}, which no answer is computed from"))
+        begins = "the same function" if self.is_exact else "another function, to be trained"
+        return [*facts, ("begins as", begins)]
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON-serialisable values."""
         steps = [
-            {**asdict(step), "edit": type(step.edit).__name__, "becomes": str(step.edit)}
+            {**asdict(step), "edit": {"type": type(step.edit).__name__, **asdict(step.edit)},
+             "becomes": step.becomes}
             for step in self.steps
-        ]
-        return {**asdict(self), "steps": steps, "after": self.after}
+        ]  # fmt: skip
+        counted = {
+            "new_parameters": self.new_parameters,
+            "new_head": self.new_head,
+            "added_by_pools": self.added_by_pools,
+            "is_exact": self.is_exact,
+        }
+        return {**asdict(self), "steps": steps, **counted}
 
     def __str__(self) -> str:
         rows = [
-            (step.where, step.was, str(step.edit), step.start or "–", step.why)
+            (step.where, step.was, step.becomes, STARTS[step.start], step.why)
             for step in self.steps
         ]
-        changes = table(("node", "was", "becomes", "starts as", "why"), rows)
+        changes = table(("node", "was", "becomes", "begins as", "why"), rows)
         return f"{changes}\n{table((), self.summary())}"
-
-
-def is_head(step: Step) -> bool:
-    """Whether a step is about the head."""
-    return isinstance(step.edit, AverageHead | ExactHead)
-
-
-def make_plan(
-    blueprint: Blueprint,
-    plan: Plan,
-    *,
-    pools: str,
-    head: str,
-    parameters: Callable[[frozenset[str]], int],
-    single: Callable[[str], bool],
-) -> AllConvPlan:
-    """The changes of a network that was read and planned.
-
-    Args:
-        blueprint, plan: of the classifier; the plan is that of `fullconv.plan`.
-        pools, head: what is to become of them: see `POOLS` and `HEADS`.
-        parameters: how many parameters the nodes of a set use that no other node uses; of no nodes
-            at all, those of the whole network.
-        single: whether the convolution of a node is a layer of its own whose steps can be changed.
-
-    Raises UsageError for unknown words, RefusedError for a network with several answers, or whose
-    head reads several maps.
-    """
-    for name, value, known in (("pools", pools, POOLS), ("head", head, HEADS)):
-        if value not in known:
-            raise UsageError(f"{name}={value!r} must be one of {', '.join(map(repr, known))}.")
-    if len(plan.answers) > 1:
-        raise RefusedError(
-            f"the network gives {len(plan.answers)} answers.",
-            why="An all-convolutional network has one score vector.",
-            hint="Wrap it in an nn.Module that returns the one to keep.",
-        )
-    rear = behind(blueprint, [cut.node for cut in plan.cuts])
-    spared = rear | {context.node for context in plan.contexts}
-    steps = [
-        step
-        for node in blueprint.nodes
-        if isinstance(node.op, Pool) and node.name not in spared and _pools(node.op)
-        for step in _of_pool(blueprint, node, node.op, pools, single)
-    ]
-    head_before = parameters(rear)
-    if head == "exact":
-        last = blueprint.by_name[blueprint.output.inputs[0]]
-        steps.append(
-            Step(last.name, "the head", "fully connected", "the same function", "", 0, ExactHead())
-        )
-    else:
-        steps += average_head(blueprint, plan, rear, head_before, Step)
-    return AllConvPlan(
-        window=plan.window,
-        channels=plan.channels,
-        outputs=plan.outputs,
-        pools=pools,
-        head=head,
-        steps=tuple(steps),
-        before=parameters(frozenset()),
-        head_before=head_before,
-    )
-
-
-def _pools(op: Pool) -> bool:
-    return any(sweep.kernel > 1 or sweep.stride > 1 for sweep in op.sweeps)
-
-
-def _of_pool(
-    blueprint: Blueprint, node: Node, op: Pool, pools: str, single: Callable[[str], bool]
-) -> list[Step]:
-    """What becomes of one pool of the body."""
-    if pools == "keep":
-        return []
-    source = blueprint.by_name[node.inputs[0]]
-    channels, relu = source.shape[1], never_negative(blueprint, source)
-    if pools == "convpool":
-        sweeps = tuple(_same_size(sweep) for sweep in op.sweeps)
-        edit = ConvBeforePool(channels, sweeps, relu)
-        why = "a layer that learns what to pool"
-        added = _parameters(channels, sweeps)
-        return [Step(node.name, node.where, str(op), why, "the identity: exact", added, edit)]
-    why = "learns how to pool"
-    if pools == "strided" and op.kind == "max":
-        found = _restrided(blueprint, node, op, single)
-        if found is not None:
-            conv, longer = found
-            why = f"dropped: {conv.where} makes its steps"
-            return [
-                Step(conv.name, conv.where, str(conv.op), "makes the steps of the pool that is "
-                     "dropped", "its own weights", 0, Restride(longer)),
-                Step(node.name, node.where, str(op), why, "", 0, DropPool(conv.name)),
-            ]  # fmt: skip
-        why = "no convolution of its own before it that could make its steps"
-    sweeps = tuple(sweep.explicit() for sweep in op.sweeps)
-    value = 1 / (op.divisor or prod(sweep.kernel for sweep in sweeps))
-    replaced = PoolToConv(channels, sweeps, value, relu, op.kind == "max")
-    start = "the average, not the maximum" if op.kind == "max" else f"the average: {_exact(op)}"
-    added = _parameters(channels, sweeps)
-    return [Step(node.name, node.where, str(op), why, start, added, replaced)]
-
-
-def _parameters(channels: int, sweeps: tuple[Sweep, ...]) -> int:
-    return channels * channels * prod(sweep.kernel for sweep in sweeps) + channels
-
-
-def _exact(op: Pool) -> str:
-    """How far a convolution can be an average pool."""
-    hangs = any(sweep.ceil_mode for sweep in op.sweeps)
-    pads = any(sweep.pads for sweep in op.sweeps)
-    uncounted = pads and (not op.count_include_pad or bool(op.counted))
-    if op.divisor is None and (hangs or uncounted):
-        return "exact but at the rim, where zeros count"
-    return "exact"
-
-
-def _same_size(sweep: Sweep) -> Sweep:
-    """The sweep of a convolution of the pool's kernel that keeps the size of the map."""
-    reach = sweep.extent - 1
-    return Sweep(sweep.kernel, 1, (reach // 2, reach - reach // 2), sweep.dilation)
-
-
-def _restrided(
-    blueprint: Blueprint, node: Node, op: Pool, single: Callable[[str], bool]
-) -> tuple[Node, tuple[Sweep, ...]] | None:
-    """The convolution that can make the steps of a max pool, and its new sweeps."""
-    if all(sweep.stride == 1 for sweep in op.sweeps):
-        return None
-    conv = own_convolution(blueprint, node)
-    if conv is None or not isinstance(conv.op, Convolution) or not single(conv.name):
-        return None
-    if conv.op.padding_mode != "zeros":
-        return None
-    sizes = blueprint.by_name[conv.inputs[0]].shape[2:]
-    found = [
-        _longer(own, pool, size, wanted)
-        for own, pool, size, wanted in zip(
-            conv.op.sweeps, op.sweeps, sizes, node.shape[2:], strict=True
-        )
-    ]
-    sweeps = tuple(sweep for sweep in found if sweep is not None)
-    return (conv, sweeps) if len(sweeps) == len(found) else None
-
-
-def _longer(own: Sweep, pool: Sweep, size: int, wanted: int) -> Sweep | None:
-    """The sweep of a convolution that makes the pool's steps too and gives `wanted` cells.
-
-    It reads where the middle of the pool's window lies, or as near to it as padding allows.
-    """
-    stride = own.stride * pool.stride
-    middle = (pool.extent - 1) // 2 - pool.padding[0]
-    for offset in [*range(middle, 0, -1), 0] if middle > 0 else [0]:
-        before = own.padding[0] - offset * own.stride
-        least = (wanted - 1) * stride + own.extent - size - before
-        after = max(least, 0)
-        if before >= 0 and after < least + stride:
-            if least <= own.padding[1] < least + stride:
-                after = own.padding[1]
-            return Sweep(own.kernel, stride, (before, after), own.dilation)
-    return None

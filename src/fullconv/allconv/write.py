@@ -2,271 +2,229 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
-from functools import singledispatchmethod
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import fx, nn
 
+from fullconv.allconv.counts import CONVS
 from fullconv.allconv.edits import (
-    AverageHead,
     ConvBeforePool,
     DropPool,
-    Edit,
-    ExactHead,
+    MeanHead,
     PoolToConv,
     Restride,
+    ScoresHead,
+    uneven,
 )
+from fullconv.allconv.layers import layer_before, padding_layer, pool_layer
 from fullconv.allconv.network import AllConvolutional
-from fullconv.allconv.plan import AllConvPlan
-from fullconv.geometry import Sweep
-from fullconv.hosts.torch_fx.fcn import FCN, copy_graph
+from fullconv.allconv.plan import AllConvPlan, Step
+from fullconv.allconv.surroundings import behind
+from fullconv.allconv.tree import leave_unused, own_numbers
+from fullconv.api.head import behind as nodes_behind
+from fullconv.blueprint import AdaptivePool, GroupNorm, Node, Reduce, Softmax
+from fullconv.hosts.torch_fx import runtime
 from fullconv.hosts.torch_fx.modes import follow_mode
 from fullconv.hosts.torch_fx.read import Reading
-from fullconv.hosts.torch_fx.runtime import conv_weight
-from fullconv.hosts.torch_fx.sharing import share
 from fullconv.hosts.torch_fx.tracing import remove_dead
-from fullconv.surgery.edits import LinearToConv, bare
-
-CONVS: tuple[Any, ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-PADS: tuple[Any, ...] = (nn.ConstantPad1d, nn.ConstantPad2d, nn.ConstantPad3d)
-ENDINGS: Mapping[str, Any] = {
-    "softmax": torch.softmax,
-    "log-softmax": torch.log_softmax,
-    "sigmoid": torch.sigmoid,
-}
+from fullconv.hosts.torch_fx.work import Work
+from fullconv.hosts.torch_fx.write import operate
+from fullconv.surgery.edits import Edit, NormContext, PoolContext, Resweep
+from fullconv.surgery.plan import Plan
 
 
-def apply(plan: AllConvPlan, reading: Reading, fcn: FCN) -> AllConvolutional:
-    """The network of a plan, with copies of the classifier's parameters.
+def apply(
+    changes: AllConvPlan, plan: Plan, reading: Reading, *, share: bool = False
+) -> AllConvolutional:
+    """The network of `changes`, made from a classifier that was read; `plan` is its FCN's.
 
-    `fcn` is the classifier's FCN, whose head "exact" takes.
+    It has copies of the classifier's parameters, or where `share` the very same. What can only be
+    computed or fitted (`ScoresHead`) begins at random.
     """
-    exact = plan.head == "exact"
-    graph = copy_graph(fcn.graph if exact else reading.graph)
-    tree = share(fcn if exact else reading.model, {} if exact else reading.constants)
-    tree = copy.deepcopy(_bare(tree) if exact else tree)
-    for module in tree.modules():
-        module.training = False
-    work = _Work(graph, tree, reading, fcn)
-    for step in plan.steps:
-        work.carry_out(step.edit, step.node)
-    if not any(isinstance(step.edit, AverageHead | ExactHead) for step in plan.steps):
-        work.average()
-    follow_mode(graph, tree, len(plan.window))
-    remove_dead(graph, tree)
-    graph.lint()
-    network = AllConvolutional(tree, graph, plan, work.layers)
-    network.delete_all_unused_submodules()
-    return network.eval()
+    work = operate(dict(_edits(changes, plan, reading)), reading)
+    steps = [_carry_out(work, step, plan, changes.ending) for step in changes.steps]
+    _check_image(work, plan, steps)
+    remove_dead(work.graph, work.tree)
+    follow_mode(work.graph, work.tree, len(plan.window))
+    work.graph.lint()
+    leave_unused(work.tree, work.graph)
+    if not share:
+        own_numbers(work.tree)
+    network = AllConvolutional(work.tree, work.graph, replace(changes, steps=tuple(steps)))
+    count = sum(parameter.numel() for parameter in network.parameters())
+    if count != changes.new_parameters:
+        raise AssertionError(f"{count} parameters, planned were {changes.new_parameters}")
+    return network
 
 
-def _bare(fcn: nn.Module) -> nn.Module:
-    """The members of an FCN in a module of no class of its own."""
-    tree = nn.Module()
-    for store in ("_modules", "_parameters", "_buffers", "_non_persistent_buffers_set"):
-        tree.__dict__[store] = fcn.__dict__[store]
-    return tree
+def _edits(changes: AllConvPlan, plan: Plan, reading: Reading) -> Iterator[tuple[str, Edit]]:
+    """The edits that make the classifier run on images of any size, and the longer steps.
+
+    Ops that look at the whole map look at all of the image, as they do in the classifier: those
+    that do so at any size stay as they are.
+    """
+    blueprint = reading.blueprint
+    replaced = any(isinstance(step.edit, ScoresHead) for step in changes.steps)
+    gone = behind(blueprint, [cut.node for cut in plan.cuts]) if replaced else frozenset()
+    gone |= set(changes.ending)
+    for name, edit in plan.edits.items():
+        if name not in gone and not _fits_any_size(blueprint.by_name[name], edit):
+            yield name, edit
+    for step in changes.steps:
+        if isinstance(step.edit, Restride):
+            sweeps = step.edit.sweeps
+            if uneven(sweeps):
+                sweeps = tuple(replace(sweep, padding=(0, 0)) for sweep in sweeps)
+            yield step.node, Resweep(sweeps)
 
 
-class _Work:
-    """A graph while its pools and its head change."""
+def _fits_any_size(node: Node, edit: Edit) -> bool:
+    """Whether an op that looks at the whole map does so on any, and gives a map."""
+    if isinstance(edit, PoolContext):
+        keeps = isinstance(node.op, Reduce) and node.op.keepdim
+        return isinstance(node.op, AdaptivePool) or keeps
+    return isinstance(edit, NormContext) and isinstance(node.op, GroupNorm)
 
-    def __init__(self, graph: fx.Graph, tree: nn.Module, reading: Reading, fcn: FCN) -> None:
-        self.graph, self.tree, self.reading, self.fcn = graph, tree, reading, fcn
-        self.nodes = {node.name: node for node in graph.nodes}
-        self.layers: dict[str, str] = {}
-        self.like = next(fcn.parameters(), torch.empty(0))
 
-    @singledispatchmethod
-    def carry_out(self, edit: Edit, name: str) -> None:
-        """Make the change of one node."""
-        raise TypeError(f"{type(edit).__name__} has no writer")
-
-    @carry_out.register
-    def _(self, edit: PoolToConv, name: str) -> None:
-        layer, conv = self._convolution(edit.sweeps, edit.channels, edit.relu)
-        with torch.no_grad():
-            diagonal = torch.arange(edit.channels)
-            conv.weight.zero_()
-            conv.weight[diagonal, diagonal] = edit.value
-            conv.bias.zero_()
-        node = self.nodes[name]
-        call = self._call(layer, node, self._input(name), replace=True)
-        self.layers[name] = str(call.target)
-        self._put(node, call)
-
-    @carry_out.register
-    def _(self, edit: ConvBeforePool, name: str) -> None:
-        layer, conv = self._convolution(edit.sweeps, edit.channels, edit.relu)
-        with torch.no_grad():
-            diagonal = torch.arange(edit.channels)
-            conv.weight.zero_()
-            conv.weight[(diagonal, diagonal, *(s.padding[0] for s in edit.sweeps))] = 1
-            conv.bias.zero_()
-        node, source = self.nodes[name], self._input(name)
-        call = self._call(layer, node, source, replace=False)
-        self.layers[name] = str(call.target)
-        node.replace_input_with(source, call)
-
-    @carry_out.register
-    def _(self, edit: DropPool, name: str) -> None:
-        self._put(self.nodes[name], self._input(name))
-
-    @carry_out.register
-    def _(self, edit: Restride, name: str) -> None:
-        node = self.nodes[name]
-        path = str(node.target)
-        old: Any = self.tree.get_submodule(path)
-        old.stride = tuple(sweep.stride for sweep in edit.sweeps)
-        if _even(edit.sweeps):
-            old.padding = tuple(sweep.padding[0] for sweep in edit.sweeps)
+def _carry_out(work: Work, step: Step, plan: Plan, ending: tuple[str, ...]) -> Step:
+    """Make one change; the step with the place of the new layer, if there is one."""
+    edit, node = step.edit, work.nodes[step.node]
+    if isinstance(edit, PoolToConv):
+        layer = pool_layer(edit, _like(work, node))
+        path = _place(work, node, layer)
+        with work.graph.inserting_before(node):
+            new = work.graph.call_module(path, (work.input(node),))
+        work.become(node, new)
+        return replace(step, layer=path)
+    if isinstance(edit, ConvBeforePool):
+        return replace(step, layer=_put_before(work, node, edit))
+    if isinstance(edit, DropPool):
+        if len(work.uses.get(str(node.target), ())) == 1:
+            _set(work.tree, str(node.target), nn.Identity())
         else:
-            old.padding = (0,) * len(edit.sweeps)
-            pad = PADS[len(edit.sweeps) - 1](_amounts(edit.sweeps), 0.0)
-            source = self._input(name)
-            node.replace_input_with(source, self._call(pad, node, source, replace=False))
-        old._reversed_padding_repeated_twice = [n for p in reversed(old.padding) for n in (p, p)]
+            work.drop(node)
+    elif isinstance(edit, Restride) and uneven(edit.sweeps):
+        source = work.input(node)
+        path = _place(work, node, padding_layer(edit.sweeps), "pad")
+        with work.graph.inserting_before(node):
+            new = work.graph.call_module(path, (source,))
+        node.replace_input_with(source, new)
+    elif isinstance(edit, ScoresHead):
+        conv = CONVS[len(plan.window) - 1](edit.channels, edit.outputs, 1)
+        like = _like(work, node)
+        path = _place(work, node, conv.to(like.device, like.dtype).eval(), "scores")
+        cut = work.nodes[edit.cut]
+        with work.graph.inserting_before(work.graph.output_node()):
+            scores = work.graph.call_module(path, (cut,))
+        _answer(work, scores, [cut], len(plan.window), ending)
+        return replace(step, layer=path)
+    elif isinstance(edit, MeanHead):
+        scores = source = work.nodes[edit.source]
+        if edit.whole:
+            image = next(n for n in work.graph.nodes if n.op == "placeholder")
+            step_of = plan.answers[0].step
+            with work.graph.inserting_before(work.graph.output_node()):
+                scores = work.graph.call_function(
+                    runtime.whole_windows, (source, image, plan.window, plan.stride, step_of)
+                )
+        _answer(work, scores, [source], len(plan.window), ending)
+    return step
 
-    @carry_out.register
-    def _(self, edit: AverageHead, name: str) -> None:
-        dims = len(self.fcn.window)
-        conv = CONVS[dims - 1](edit.channels, edit.outputs, 1)
-        conv = conv.to(self.like.device, self.like.dtype)
-        if edit.linear:
-            self._begin_with(conv, edit.linear)
-        cut, output = self.nodes[edit.cut], self.graph.output_node()
-        old = _behind(cut)
-        path = self.layers[name] = self._path(self.nodes[name], "score")
-        self._owner(path)._modules[path.rpartition(".")[2]] = conv.eval()
-        with self.graph.inserting_before(output):
-            scores = self.graph.call_module(path, (cut,))
-            mean = self._mean(scores)
-            if edit.ending:
-                args = (mean,) if edit.ending == "sigmoid" else (mean, 1)
-                mean = self.graph.call_function(ENDINGS[edit.ending], args)
-        output.args = (mean,)
-        for node in reversed(list(self.graph.nodes)):
-            if node in old and node is not output and not node.users:
-                self.graph.erase_node(node)
 
-    @carry_out.register
-    def _(self, edit: ExactHead, name: str) -> None:
-        self.average()
+def _put_before(work: Work, node: fx.Node, edit: ConvBeforePool) -> str:
+    """A convolution before a pool, in one layer with it where the pool is one that is called once.
 
-    def average(self) -> None:
-        """Let the network return the mean over space of what it returned."""
-        output = self.graph.output_node()
-        (scores,) = output.all_input_nodes
-        if len(self.fcn.plan.answers) and self._is_map(scores):
-            with self.graph.inserting_before(output):
-                scores = self._mean(scores)
-        output.args = (scores,)
+    Returns where it lies.
+    """
+    like = _like(work, node)
+    pool = work.module(node) if len(work.uses.get(str(node.target), ())) == 1 else None
+    source = work.input(node)
+    path = _place(work, node, layer_before(edit, like, pool))
+    with work.graph.inserting_before(node):
+        new = work.graph.call_module(path, (source,))
+    if pool is not None:
+        work.become(node, new)
+    else:
+        node.replace_input_with(source, new)
+    return path
 
-    def _is_map(self, node: fx.Node) -> bool:
-        value = node.meta.get("value")
-        return value is None or value.ndim > 2
 
-    def _mean(self, scores: fx.Node) -> fx.Node:
-        axes = tuple(range(2, 2 + len(self.fcn.window)))
-        return self.graph.call_function(torch.mean, (scores, axes))
+def _answer(
+    work: Work, scores: fx.Node, old: list[fx.Node], axes: int, ending: tuple[str, ...]
+) -> None:
+    """Let the network return the mean of a map of scores, through the classifier's ending.
 
-    def _begin_with(self, conv: nn.Module, linear: str) -> None:
-        """Weights of the 1×1 convolution: those of an FC layer, summed over the map."""
-        edit = bare(self.fcn.plan.edits.get(linear))
-        node = next(n for n in self.reading.graph.nodes if n.name == linear)
-        if not isinstance(edit, LinearToConv) or node.op != "call_module":
-            return
-        module: Any = self.reading.model.get_submodule(str(node.target))
-        new: Any = conv
-        with torch.no_grad():
-            kernel = conv_weight(module.weight, edit.channels, edit.taps, edit.order)
-            new.weight.copy_(kernel.flatten(2).sum(2).reshape(new.weight.shape))
-            if module.bias is None:
-                new.bias.zero_()
+    What else was computed from the `old` nodes goes.
+    """
+    graph, output = work.graph, work.graph.output_node()
+    before = set(nodes_behind(old)) - {output}
+    with graph.inserting_before(output):
+        answer = graph.call_method("mean", (scores, tuple(range(2, 2 + axes))))  # (N, K)
+        for name in ending:
+            op = work.blueprint.by_name[name].op
+            if isinstance(op, Softmax):
+                function = torch.log_softmax if op.name == "log-softmax" else torch.softmax
+                answer = graph.call_function(function, (answer, 1))
             else:
-                new.bias.copy_(module.bias)
-
-    def _convolution(
-        self, sweeps: tuple[Sweep, ...], channels: int, relu: bool
-    ) -> tuple[nn.Module, Any]:
-        """A layer that sweeps so, and the convolution in it."""
-        dims, even = len(sweeps), _even(sweeps)
-        conv = CONVS[dims - 1](
-            channels,
-            channels,
-            tuple(sweep.kernel for sweep in sweeps),
-            tuple(sweep.stride for sweep in sweeps),
-            tuple(sweep.padding[0] for sweep in sweeps) if even else 0,
-            tuple(sweep.dilation for sweep in sweeps),
-        ).to(self.like.device, self.like.dtype)
-        layer = nn.Sequential()
-        if not even:
-            layer.add_module("pad", PADS[dims - 1](_amounts(sweeps), 0.0))
-        layer.add_module("conv", conv)
-        if relu:
-            layer.add_module("relu", nn.ReLU())
-        return layer.eval(), conv
-
-    def _call(self, layer: nn.Module, node: fx.Node, source: fx.Node, *, replace: bool) -> fx.Node:
-        """A call of `layer` on `source` in front of `node`, under a name that tells its place."""
-        path = self._path(node, "conv", replace=replace)
-        self._owner(path)._modules[path.rpartition(".")[2]] = layer
-        with self.graph.inserting_before(node):
-            call: fx.Node = self.graph.call_module(path, (source,))
-        return call
-
-    def _path(self, node: fx.Node, kind: str, *, replace: bool = False) -> str:
-        """Where a new layer lives: in the place of a module that is called once, else beside it."""
-        if node.op == "call_module":
-            path = str(node.target)
-            uses = [n for n in self.graph.nodes if n.op == "call_module" and n.target == path]
-            if replace and len(uses) == 1:
-                return path
-            path = f"{path}_{kind}"
-        else:
-            stack = node.meta.get("nn_module_stack") or {}
-            inside = str(list(stack.values())[-1][0]) if stack else ""
-            path = f"{inside}.{node.name}_{kind}" if inside else f"{node.name}_{kind}"
-        owner, _, name = path.rpartition(".")
-        members = self.tree.get_submodule(owner)._modules
-        number, free = 2, name
-        while free in members:
-            free, number = f"{name}_{number}", number + 1
-        return f"{owner}.{free}" if owner else free
-
-    def _owner(self, path: str) -> nn.Module:
-        return self.tree.get_submodule(path.rpartition(".")[0])
-
-    def _input(self, name: str) -> fx.Node:
-        node: fx.Node = self.nodes[self.reading.blueprint.by_name[name].inputs[0]]
-        return node
-
-    def _put(self, node: fx.Node, new: fx.Node) -> None:
-        """Let everyone read `new` instead of a node."""
-        node.replace_all_uses_with(new)
-        for name, own in self.nodes.items():
-            self.nodes[name] = new if own is node else own
-        self.graph.erase_node(node)
+                answer = _again(work, work.nodes[name], answer)
+    output.args = (answer,)
+    for node in reversed(list(graph.nodes)):
+        if node in before and not node.users:
+            graph.erase_node(node)
 
 
-def _behind(node: fx.Node) -> set[fx.Node]:
-    """The nodes that are computed from a node."""
-    found: set[fx.Node] = set()
-    frontier = [node]
-    while frontier:
-        fresh = set(frontier.pop().users) - found
-        found |= fresh
-        frontier += fresh
-    return found
+def _again(work: Work, node: fx.Node, x: fx.Node) -> fx.Node:
+    """A node that works on each number by itself, on another input."""
+    source = work.input(node)
+    return work.graph.node_copy(node, lambda given: x if given is source else given)
 
 
-def _even(sweeps: tuple[Sweep, ...]) -> bool:
-    return all(sweep.padding[0] == sweep.padding[1] for sweep in sweeps)
+def _check_image(work: Work, plan: Plan, steps: list[Step]) -> None:
+    """Check the image first: for heads as they were at least one window, else any size will do."""
+    whole = any(isinstance(step.edit, MeanHead) and step.edit.whole for step in steps)
+    least = plan.window if whole else (1,) * len(plan.window)
+    image = next(node for node in work.graph.nodes if node.op == "placeholder")
+    with work.graph.inserting_after(image):
+        checked = work.graph.call_function(runtime.check_image)
+    image.replace_all_uses_with(checked)
+    checked.args = (image, plan.channels, least)
 
 
-def _amounts(sweeps: tuple[Sweep, ...]) -> tuple[int, ...]:
-    """Padding as PyTorch takes it: last axis first."""
-    return tuple(amount for sweep in reversed(sweeps) for amount in sweep.padding)
+def _like(work: Work, node: fx.Node) -> torch.Tensor:
+    """A tensor of the type that a node works with."""
+    value: Any = node.meta.get("value")
+    return next((p for p in work.tree.parameters() if p.is_floating_point()), value)
+
+
+def _place(work: Work, node: fx.Node, layer: nn.Module, name: str = "pool") -> str:
+    """Put a new layer where a node is computed; its path.
+
+    A module that is called once gives its place and name; else the layer gets a name beside it, or
+    in the module whose `forward` calls the function.
+    """
+    if node.op == "call_module":
+        path = str(node.target)
+        if len(work.uses[path]) == 1 and name != "pad":
+            _set(work.tree, path, layer)
+            return path
+        owner, _, base = path.rpartition(".")
+        base = f"{base}_pad" if name == "pad" else base
+    else:
+        stack = node.meta.get("nn_module_stack") or {}
+        owner = str(list(stack.values())[-1][0]) if stack else ""
+        base = name
+    parent = work.tree.get_submodule(owner)
+    number = 1
+    while hasattr(parent, f"{base}_{number}"):
+        number += 1
+    path = f"{owner}.{base}_{number}" if owner else f"{base}_{number}"
+    _set(work.tree, path, layer)
+    return path
+
+
+def _set(tree: nn.Module, path: str, layer: nn.Module) -> None:
+    owner, _, name = path.rpartition(".")
+    tree.get_submodule(owner)._modules[name] = layer

@@ -69,7 +69,7 @@ def _body(graph: fx.Graph, plan: Plan, tree: nn.Module) -> fx.GraphModule:
     named = {node.name: node for node in part.nodes}
     cuts = [named[cut.node] for cut in plan.cuts]
     part.output_node().args = (tuple(cuts),)
-    _keep(part, tree, set(part.nodes) - _behind(cuts))
+    keep(part, tree, set(part.nodes) - behind(cuts))
     return fx.GraphModule(tree, part)
 
 
@@ -77,29 +77,29 @@ def _head(graph: fx.Graph, plan: Plan, tree: nn.Module) -> fx.GraphModule:
     """The graph from the cuts to the scores; the image is asked for its batch size only."""
     part = copy_graph(graph)
     named = {node.name: node for node in part.nodes}
-    behind = _behind([named[cut.node] for cut in plan.cuts])
+    rear = behind([named[cut.node] for cut in plan.cuts])
     last = next(node for node in part.nodes if node.op == "placeholder")
     for cut in plan.cuts:
         with part.inserting_after(last):
             last = part.placeholder(f"{cut.node}_window")
         named[cut.node].replace_all_uses_with(last)
-    _keep(part, tree, behind)
+    keep(part, tree, rear)
     return fx.GraphModule(tree, part)
 
 
-def _behind(cuts: list[fx.Node]) -> set[fx.Node]:
+def behind(cuts: list[fx.Node]) -> set[fx.Node]:
     """The nodes that depend on a cut."""
-    behind: set[fx.Node] = set()
+    found: set[fx.Node] = set()
     frontier = list(cuts)
     while frontier:
         for user in frontier.pop().users:
-            if user not in behind:
-                behind.add(user)
+            if user not in found:
+                found.add(user)
                 frontier.append(user)
-    return behind
+    return found
 
 
-def _keep(graph: fx.Graph, tree: nn.Module, side: set[fx.Node]) -> None:
+def keep(graph: fx.Graph, tree: nn.Module, side: set[fx.Node]) -> None:
     """Erase what nobody reads; work in place is kept, but only on this side of the cuts."""
     for node in reversed(list(graph.nodes)):
         if node.users or node.op in ("output", "placeholder"):

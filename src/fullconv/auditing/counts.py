@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from fullconv.allconv.build import plan as allconv_plan
-from fullconv.allconv.edits import AverageHead
+from fullconv.allconv.edits import ScoresHead
 from fullconv.api.costs import counting, macs
 from fullconv.auditing.heads import (
     FcLayer,
@@ -174,19 +174,18 @@ def _average(subject: Subject, classifier: Variant, *, same: bool) -> tuple[Vari
         plan = allconv_plan(subject.model, subject.window, pools="keep", head="gap")
     except RefusedError as error:
         return None, error.what
-    if not plan.steps:
+    if not any(isinstance(step.edit, ScoresHead) for step in plan.steps):
         return None, ""
-    (step,) = plan.steps
     channels = subject.fcn.plan.cuts[0].channels
     itemsize = classifier.bytes / max(1, classifier.parameters)
     return Variant(
         key="gap",
         name="1×1 convolution and global average",
-        parameters=plan.after,
-        bytes=round(plan.after * itemsize),
+        parameters=plan.new_parameters,
+        bytes=round(plan.new_parameters * itemsize),
         head=plan.outputs * (channels + 1),
         head_macs=plan.outputs * channels,
-        same_function=same and isinstance(step.edit, AverageHead) and bool(step.edit.linear),
+        same_function=same and plan.is_exact,
     ), ""
 
 

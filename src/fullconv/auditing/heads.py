@@ -15,7 +15,7 @@ from math import ceil, prod
 
 from torch import Tensor, fx, nn
 
-from fullconv.allconv.tracing import behind
+from fullconv.allconv.surroundings import behind
 from fullconv.auditing.subject import Subject
 from fullconv.blueprint import Linear
 from fullconv.hosts.torch_fx.read import Reading

@@ -35,19 +35,25 @@ def window_of(classifier: Classifier, asked: Asked) -> int | tuple[int, ...]:
 def load_and_convert(asked: Asked) -> tuple[Classifier, FCN]:
     """The classifier and its FCN."""
     from fullconv.api.convert import convert
-    from fullconv.hosts.torch_fx.fcn import About
     from fullconv.models import load_model
 
     classifier = load_model(asked.model, weights=asked.weights)
     say(f"{classifier.form}: weights {classifier.weights}")
     fcn = convert(classifier.module, window_of(classifier, asked), **asked.options)
+    introduce(fcn, classifier)
+    return classifier, fcn
+
+
+def introduce(fcn: FCN, classifier: Classifier) -> None:
+    """Tell an FCN what is known of the classifier it was made from."""
+    from fullconv.hosts.torch_fx.fcn import About
+
     shortest = classifier.shortest if fcn.window == classifier.window else None
     names, count = classifier.classes, fcn.plan.outputs
     if names is not None and len(names) != count:
         say(f"{classifier.form}: its {len(names)} class names are left out, for {count} scores")
         names = None
     fcn.about = About(classifier.form, names, classifier.mean, classifier.std, shortest)
-    return classifier, fcn
 
 
 def load_fcn(asked: Asked) -> FCN:

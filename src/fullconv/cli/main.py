@@ -23,6 +23,7 @@ Examples:
   fullconv heatmap torchvision:alexnet photo.jpg --class "tabby cat"
   fullconv evaluate torchvision:resnet18 --data labelled/ --scales 256,320
   fullconv audit torchvision:vgg16 photo.jpg -o report.html
+  fullconv allconv torchvision:vgg16 --plan
   fullconv study net.py:build images/ --variants fc,gap,allconv --seeds 5
   fullconv convert net.py:build --weights net.pth -o net.safetensors
   fullconv heatmap net.safetensors photo.jpg
@@ -47,8 +48,8 @@ def cli() -> None:
       timm:NAME[:random]                   timm:resnet50.a1_in1k
       path/to/file.py:factory              a function that returns an nn.Module
       textures                             a bundled model
-      FILE.safetensors                     written by "fullconv convert"; for heatmap,
-                                           classify and evaluate
+      FILE.safetensors                     written by "fullconv convert" or "allconv"; for
+                                           heatmap, classify and evaluate
     """
 
 

@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 import fullconv
-from fullconv.allconv.build import plan as plan_variant
 from fullconv.errors import UsageError
 from fullconv.evaluate.class_names import find_class
 from fullconv.geometry import per_axis
@@ -24,7 +23,7 @@ from fullconv.study.settings import settings_of
 from fullconv.study.steps import step_times
 from fullconv.study.task import Pair, Task, in_turn
 from fullconv.study.value import Row, Run, StepTime, Study, compared
-from fullconv.study.variants import CHANGES, checked_variants, head_parameters
+from fullconv.study.variants import checked_variants, head_parameters
 from fullconv.study.words import SEEDS, VARIANTS
 from fullconv.training.answers import error_of, predictions
 from fullconv.training.batches import check_shift
@@ -62,8 +61,9 @@ def study(
 
     Args:
         model: a CNN classifier, `(N, C, H, W)` to `(N, K)`. It stays as it is.
-        data: a folder or an .npz file, or the `Parts` of it, from
-            `fullconv.training.open_parts`.
+        data: a folder or an .npz file, or the `Parts` of it, from `fullconv.training.open_parts`.
+            Pixels of a path are normalised by those of the training images; to distil they are fed
+            as they are, from 0 to 1: a network that was trained otherwise needs `Parts`.
         window: its input size in px.
         folder: keeps the settings, the log and every run, finished or not. A study that was stopped
             goes on there, to the same result; variants and seeds may be added later.
@@ -108,6 +108,8 @@ def study(
             resolve=lambda word: find_class(word, None, classes),
             classes=classes,
             channels=plan.channels,
+            mean=(0.0,) if distill else None,
+            std=(1.0,) if distill else None,
         )
     for remark in data.remarks:
         say(remark)
@@ -199,8 +201,6 @@ def _rows(
 ) -> tuple[Row, ...]:
     rows: list[Row] = []
     for name in names:
-        pools, head = CHANGES[name if name in CHANGES else "exact"]
-        plan = plan_variant(task.model, task.window, pools=pools, head=head)
         own = tuple(runs[name, seed] for seed in seeds)
         against: Difference | None = compared(own, rows[0].runs) if rows else None
         rows.append(
@@ -208,7 +208,7 @@ def _rows(
                 name,
                 own,
                 parameters=own[0].parameters,
-                head=head_parameters(name, plan),
+                head=head_parameters(name, task.model, task.window),
                 against=against,
                 step=steps[name],
                 gap=gap if name == "exact" else None,

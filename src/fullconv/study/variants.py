@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from fullconv.allconv.build import all_convolutional
-from fullconv.allconv.plan import AllConvPlan, is_head
-from fullconv.allconv.plan import Step as Change
+from fullconv.allconv.build import plan as plan_variant
 from fullconv.errors import UsageError, near
 from fullconv.study.words import VARIANTS
 
@@ -51,7 +50,8 @@ def build(name: str, base: nn.Module, window: tuple[int, ...], seed: int) -> nn.
         return all_convolutional(base, window, pools=pools, head=head)
 
 
-def head_parameters(name: str, plan: AllConvPlan) -> int:
-    """How many parameters of a variant lie behind the body; `plan` is that of any variant of it."""
-    heads: list[Change] = [] if name == "fc" else [step for step in plan.steps if is_head(step)]
-    return plan.head_before + sum(step.added for step in heads)
+def head_parameters(name: str, model: nn.Module, window: tuple[int, ...]) -> int:
+    """How many parameters of a variant of `model` only the layers behind the body use."""
+    pools, head = CHANGES[name if name in CHANGES else "exact"]
+    plan = plan_variant(model, window, pools=pools, head=head)
+    return plan.new_head if name in CHANGES else plan.in_head

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,7 @@ def distill(
     hard: float = HARD,
     probabilities: bool = False,
     state: str | os.PathLike[str] | None = None,
+    about: Mapping[str, Any] | None = None,
     note: Callable[[Epoch], object] | None = None,
 ) -> tuple[Epoch, ...]:
     """Train `student` in place to answer as `teacher` does; it comes back in inference mode.
@@ -43,7 +45,7 @@ def distill(
         student: the network that is trained, as in `train`.
         teacher: answers the same images, in inference mode, and is left as it is; on the device of
             the student.
-        samples, recipe, probabilities, state, note: as in `train`; `probabilities` of both.
+        samples, recipe, probabilities, state, about, note: as in `train`; `probabilities` of both.
         temperature: 1 leaves the answers as they are; the higher it is, the more the classes that
             were not chosen say.
         hard: the share of the labels, from 0 to 1.
@@ -71,5 +73,6 @@ def distill(
             loss=loss,
             probabilities=probabilities,
             state=state,
+            about={"temperature": temperature, "hard": hard, **(about or {})},
             note=note,
         )

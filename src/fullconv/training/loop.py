@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ def train(
     loss: Loss = cross_entropy,
     probabilities: bool = False,
     state: str | os.PathLike[str] | None = None,
+    about: Mapping[str, Any] | None = None,
     note: Callable[[Epoch], object] | None = None,
 ) -> tuple[Epoch, ...]:
     """Train a network in place, from the weights it has; it comes back in inference mode.
@@ -60,6 +61,8 @@ def train(
             training goes on from it: on a CPU to the same weights, bit for bit, for as many
             threads, as if it had not been stopped, because the random numbers of an epoch follow
             from the seed and its number.
+        about: what the result depends on beside the recipe, such as the images, in values that
+            JSON has: a `state` with others is refused.
         note: told every epoch when it is done; those in `state` first.
 
     Returns every epoch. Raises Diverged where the loss is no longer a number, InputError for images
@@ -70,7 +73,7 @@ def train(
     samples = samples.to(device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = _optimizer(network, recipe)
-    settings = recipe.to_dict()
+    settings = {**recipe.to_dict(), **(about or {})}
     kept = None if state is None else Path(state)
     epochs = () if kept is None else load_state(kept, network, optimizer, settings)
     for epoch in epochs:

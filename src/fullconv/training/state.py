@@ -82,7 +82,7 @@ def load_state(
             "is damaged, or no state of a training.", where=where, hint=AGAIN
         ) from error
     if other:
-        raise InputError("is the state of a training with another recipe.", where=where, hint=AGAIN)
+        raise InputError("is the state of a training with other settings.", where=where, hint=AGAIN)
     try:
         network.load_state_dict(state["network"])
         if state["optimizer"] is not None:

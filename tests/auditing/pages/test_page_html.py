@@ -245,3 +245,9 @@ def test_numbers_stay_with_their_units():
     assert glued("at 896 px, 8.3 % of 12 cells in 3 s, 3 sizes") == (
         "at 896\u00a0px, 8.3\u00a0% of 12\u00a0cells in 3\u00a0s, 3 sizes"
     )
+
+
+def test_the_reason_follows_the_headline_line_by_line():
+    page = Page(html(Report("x", "No: it cannot.\nfft: no rule.\n    extend(fft)  # <b>")))
+    assert page.said("p")[1:4] == ["No: it cannot.", "fft: no rule.", "    extend(fft)  # <b>"]
+    assert [a.get("class") for a in page.all("p")][1:4] == ["headline", "reason", "reason"]

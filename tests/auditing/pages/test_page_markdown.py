@@ -99,3 +99,8 @@ def test_hostile_names_break_no_table():
 
 def test_an_empty_report():
     assert markdown(Report("x")).startswith("# Audit of x\n\nMade by fullconv ")
+
+
+def test_the_reason_follows_the_headline_line_by_line():
+    text = markdown(Report("x", "No: it cannot.\n- fft: no rule.\n    extend(fft)  # if so"))
+    assert "**No: it cannot.**\n\n\\- fft: no rule.\n\nextend(fft) # if so\n" in text

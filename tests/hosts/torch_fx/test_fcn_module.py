@@ -5,6 +5,7 @@ import pickle
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 import fullconv
@@ -151,3 +152,20 @@ def test_no_parameters_are_left_out():
     fcn = fullconv.convert(ready(net), 6, example=noise(1, 1, 6, 6))
     assert fcn.state_dict().keys() == net.state_dict().keys()
     assert copy.deepcopy(fcn).state_dict().keys() == net.state_dict().keys()
+
+
+@pytest.mark.parametrize("size", [(32, 32), (45, 38), (33, 64)])
+def test_an_fcn_converts_again(size):
+    """Branches that differ by trailing cells, and cells that hang over, are cut as before."""
+
+    def forward(self, x):
+        y = F.relu(self.down(x) + F.avg_pool2d(self.conv(x), 2))  # odd maps: one cell apart
+        return self.fc(F.adaptive_avg_pool2d(y, 1).flatten(1))
+
+    net = ready(
+        Net(forward, down=nn.Conv2d(3, 4, 3, 2, 1), conv=nn.Conv2d(3, 4, 1), fc=nn.Linear(4, 3))
+    )
+    fcn = fullconv.convert(net, 32)
+    image = noise(1, 3, *size)
+    again = fullconv.convert(fcn, 32)
+    torch.testing.assert_close(again(image), fcn(image), atol=1e-12, rtol=0)

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from fullconv.allconv.tracing import behind
-from fullconv.allconv.write import CONVS, PADS
+from fullconv.allconv.counts import CONVS
+from fullconv.allconv.layers import PADS
+from fullconv.allconv.surroundings import behind
 from fullconv.auditing.measuring.steps import BATCH, Step, laid_out
 from fullconv.auditing.measuring.steps import steps as steps_of
 from fullconv.auditing.measuring.timing import Deadline, Say, Side, Spread, in_turn

@@ -22,7 +22,8 @@ def markdown(report: Report) -> str:
     if answered or report.headline:
         parts.append("## The verdict")
     if report.headline:
-        parts.append(f"**{escaped(report.headline)}**")
+        first, *others = map(escaped, report.headline.splitlines())
+        parts += [f"**{first}**", *others]
     lines = [
         f"- [{escaped(section.title)}](#{anchor(section.title)}) {_joined(section.verdict)}"
         for section in answered

@@ -30,6 +30,7 @@ MOST = 10  # points or bars, at most, that each have a label of their own
 INK, QUIET, RULE = "#010101", "#020202", "#030303"
 COLORS = tuple(f"#0500{index:02x}" for index in range(7))
 MARKERS = "os^DvPX"
+DASHES = ((5, 2.5), (2, 2), (8, 2, 2, 2))
 
 STYLE = {
     "svg.fonttype": "none",
@@ -105,7 +106,7 @@ def _line(axes: Any, index: int, series: Series) -> Any:
     elif len(x) == 1:  # a line without length would not be seen
         look |= {"marker": "_", "markersize": 16, "markeredgewidth": 1.6}
     else:
-        look |= {"linestyle": (0, (5, 2.5))}
+        look |= {"linestyle": (0, DASHES[index % len(DASHES)])}
     return axes.plot(x, y, **look)[0]
 
 

@@ -1,5 +1,6 @@
 """The subcommands, a file each. Heavy imports stand inside them: `--help` answers at once."""
 
+from fullconv.cli.commands.allconv import allconv
 from fullconv.cli.commands.audit import audit
 from fullconv.cli.commands.check import check
 from fullconv.cli.commands.classify import classify
@@ -10,6 +11,6 @@ from fullconv.cli.commands.heatmap import heatmap
 from fullconv.cli.commands.plan import plan
 from fullconv.cli.commands.study import study
 
-COMMANDS = (plan, check, convert, classify, heatmap, evaluate, audit, study, demo)
+COMMANDS = (plan, check, convert, classify, heatmap, evaluate, audit, allconv, study, demo)
 
 __all__ = ["COMMANDS"]

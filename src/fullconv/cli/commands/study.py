@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
-from functools import partial, wraps
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,27 +15,29 @@ from fullconv.cli.loading import Numbers, window_of
 from fullconv.cli.options import (
     MODEL_FORMS,
     Asked,
-    Command,
     Size,
     classes_option,
     json_option,
     preparation_options,
-    read_classes,
-    together,
 )
 from fullconv.cli.progress import Progress
-from fullconv.errors import FullconvError, InputError, UsageError, listed
+from fullconv.cli.training import (
+    DATA,
+    Chosen,
+    chosen_options,
+    opened,
+    raise_unread,
+    recipe_options,
+    temperature_option,
+)
+from fullconv.errors import FullconvError, UsageError, listed
 from fullconv.study.words import SEEDS, VARIANTS
-from fullconv.training.recipe import DTYPES, TEMPERATURE, Recipe
+from fullconv.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from fullconv.models import Classifier
     from fullconv.study import Study
-    from fullconv.training import Parts
-
-USUAL = Recipe()
 
 
 class Variants(click.ParamType):  # type: ignore[type-arg]
@@ -57,82 +58,9 @@ class Variants(click.ParamType):  # type: ignore[type-arg]
         return words
 
 
-def recipe_options(command: Command) -> Command:
-    """How networks are trained; the command gets it as one `Recipe`."""
-
-    @wraps(command)
-    def packed(**given: Any) -> Any:
-        said = {name: given.pop(name) for name in _RECIPE}
-        said["clip"] = said["clip"] or None
-        return command(recipe=Recipe(**said), **given)
-
-    return _recipe_options(packed)
-
-
-_RECIPE = ("epochs", "batch", "rate", "decay", "clip", "flip", "shift", "dtype")
-
-_recipe_options = together(
-    click.option("--epochs", type=click.IntRange(1), default=USUAL.epochs, show_default=True,
-                 metavar="N", help="Passes over the training images."),
-    click.option("--batch", type=click.IntRange(1), default=USUAL.batch, show_default=True,
-                 metavar="N", help="Images in a step."),
-    click.option("--rate", type=click.FloatRange(0, min_open=True), default=USUAL.rate,
-                 show_default=True, metavar="X",
-                 help="The highest learning rate: it rises to it, then falls to zero."),
-    click.option("--decay", type=click.FloatRange(0), default=USUAL.decay, show_default=True,
-                 metavar="X", help="Weight decay."),
-    click.option("--clip", type=click.FloatRange(0), default=USUAL.clip, show_default=True,
-                 metavar="X", help="Norm to which the gradient of a step is cut; 0 for none."),
-    click.option("--flip/--no-flip", default=USUAL.flip, show_default=True,
-                 help="Mirror half of the training images at random."),
-    click.option("--shift", type=click.IntRange(0), default=USUAL.shift, show_default=True,
-                 metavar="PX", help="Shift training images at random by up to so many px."),
-    click.option("--dtype", type=click.Choice(DTYPES), default=USUAL.dtype, show_default=True,
-                 help="Compute convolutions in this type while training."),
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Images:
-    """Which images are taken, as it was said."""
-
-    limit: int | None
-    test_limit: int | None
-    resize: bool
-    mean: Numbers
-    std: Numbers
-    classes: str | None
-
-
-def images_options(command: Command) -> Command:
-    """Which images are taken; the command gets it as one `Images`."""
-
-    @wraps(command)
-    def packed(**given: Any) -> Any:
-        said = Images(**{field.name: given.pop(field.name) for field in fields(Images)})
-        return command(images=said, **given)
-
-    return _images_options(packed)
-
-
-_images_options = together(
-    click.option("--limit", type=click.IntRange(1), metavar="N",
-                 help="Train on only N images, spread evenly over the classes."),
-    click.option("--test-limit", type=click.IntRange(1), metavar="N",
-                 help="Test on only N images, spread evenly over the classes."),
-    click.option("--resize", is_flag=True,
-                 help="Scale images of another size so that they cover the window, and cut out "
-                 "the centre."),
-    preparation_options,
-    classes_option,
-)  # fmt: skip
-
-
 @click.command(
     short_help="Train variants of a network and compare them.",
-    epilog="DATA is a folder with sub-folders train and test, each with one sub-folder per class, "
-    "or an .npz file with x_train, y_train, x_test and y_test. Where there is nothing to test on, "
-    "a fifth of every class is held out. " + MODEL_FORMS,
+    epilog=DATA + MODEL_FORMS,
 )
 @click.argument("model")
 @click.argument("data")
@@ -145,12 +73,12 @@ _images_options = together(
 @click.option("--seeds", type=click.IntRange(1), default=SEEDS, show_default=True, metavar="N",
               help="Trainings of each variant, each from other random weights.")  # fmt: skip
 @recipe_options
-@images_options
+@chosen_options
+@preparation_options
+@classes_option
 @click.option("--distill", is_flag=True,
               help="Start from MODEL's weights, and learn its answers too.")  # fmt: skip
-@click.option("--temperature", type=click.FloatRange(0, min_open=True), default=TEMPERATURE,
-              show_default=True, metavar="T",
-              help="Softens the answers that are learnt.")  # fmt: skip
+@temperature_option
 @click.option("-o", "--out", metavar="FOLDER",
               help="Where everything is kept [study-MODEL, or study-MODEL-distilled].")  # fmt: skip
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, metavar="N",
@@ -168,7 +96,10 @@ def study(
     variants: tuple[str, ...],
     seeds: int,
     recipe: Recipe,
-    images: Images,
+    chosen: Chosen,
+    mean: Numbers,
+    std: Numbers,
+    classes: str | None,
     distill: bool,
     temperature: float,
     out: str | None,
@@ -210,7 +141,9 @@ def study(
     folder = Path(out or default_folder(model, distill))
     try:
         with Progress("images") as progress:
-            parts = _parts(classifier, size, data, images, progress)
+            parts = opened(
+                classifier, size, data, chosen, mean, std, classes, own=distill, progress=progress
+            )
         say(f"{data}: {len(parts.train):,} images to train on, {len(parts.test):,} to test on")
         with Progress("epochs") as progress:
             found = run(
@@ -254,54 +187,9 @@ def default_folder(model: str, distilled: bool) -> str:
     return f"study-{word}" + ("-distilled" if distilled else "")
 
 
-def _parts(
-    classifier: Classifier,
-    window: int | tuple[int, ...],
-    data: str,
-    images: Images,
-    progress: Progress,
-) -> Parts:
-    """The images to train and to test on."""
-    import fullconv
-    from fullconv.evaluate.class_names import find_class
-    from fullconv.evaluate.preparation import check_preparation
-    from fullconv.geometry import per_axis
-    from fullconv.training import open_parts
-
-    plan = fullconv.plan(classifier.module, window)
-    count = max(2, plan.outputs)
-    names = classifier.classes
-    if images.classes is not None:
-        names = read_classes(images.classes, count)
-    elif names is not None and len(names) != count:
-        names = None
-    said = (classifier.mean, classifier.std) != ((0.0,), (1.0,))
-    mean = images.mean or (classifier.mean if said else None)
-    std = images.std or (classifier.std if said else None)
-    if mean is not None and std is not None:
-        check_preparation(plan.channels, mean, std)
-    return open_parts(
-        data,
-        per_axis(window, 2, "window"),
-        resolve=lambda name: find_class(name, names, count),
-        classes=count,
-        channels=plan.channels,
-        limit=images.limit,
-        test_limit=images.test_limit,
-        resize=images.resize,
-        mean=mean,
-        std=std,
-        progress=progress,
-    )
-
-
 def _raise_problems(found: Study) -> None:
     """Raise InputError for images that were left out, FullconvError for runs that failed."""
-    if found.unread:
-        raise InputError(
-            f"{len(found.unread):,} images could not be read; the study is of the others."
-            f"{listed(found.unread)}"
-        )
+    raise_unread(found.unread, "the study is of the others")
     if found.failed:
         lines = [f"{run.variant}, seed {run.seed}: {run.failed}" for run in found.failed]
         raise FullconvError(

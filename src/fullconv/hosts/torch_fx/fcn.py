@@ -60,22 +60,7 @@ class FCN(fx.GraphModule):
 
     def __init__(self, tree: nn.Module, graph: fx.Graph, plan: Plan) -> None:
         """A network over the parameters of `tree`."""
-        for name in (*tree._modules, *tree._parameters, *tree._buffers):
-            if hasattr(type(self), name) or name in _TAKEN:
-                raise RefusedError(
-                    f"the network has a member called {name!r}, a name that FCN uses itself.",
-                    hint="Rename it, or wrap the network in an nn.Module that holds it.",
-                )
-        for node in graph.nodes:
-            parts = str(node.target).split(".") if node.op in ("call_module", "get_attr") else []
-            for part in parts:
-                if part == "self" or iskeyword(part) or set(part) & set("'\"\\"):
-                    raise RefusedError(
-                        f"the network has a member called {part!r}, which generated code cannot "
-                        "name.",
-                        where=str(node.target),
-                        hint="Rename it: letters, digits and underscores, no word of Python.",
-                    )
+        check_names("FCN", type(self), tree, graph)
         super().__init__(tree, graph, class_name="FCN")
         # GraphModule takes over what the graph uses; the rest (an auxiliary head, say) stays too,
         # so that every name of the classifier's state dict is there.
@@ -236,6 +221,28 @@ class FCN(fx.GraphModule):
         returns as many maps in the same way.
         """
         return super().__call__(image)
+
+
+def check_names(name: str, kind: type, tree: nn.Module, graph: fx.Graph) -> None:
+    """Raise RefusedError for members of a tree that a graph module of a `kind` cannot have.
+
+    `name` is what people know the kind by: PyTorch derives a class for every instance.
+    """
+    for member in (*tree._modules, *tree._parameters, *tree._buffers):
+        if hasattr(kind, member) or member in _TAKEN:
+            raise RefusedError(
+                f"the network has a member called {member!r}, a name that {name} uses itself.",
+                hint="Rename it, or wrap the network in an nn.Module that holds it.",
+            )
+    for node in graph.nodes:
+        parts = str(node.target).split(".") if node.op in ("call_module", "get_attr") else []
+        for part in parts:
+            if part == "self" or iskeyword(part) or set(part) & set("'\"\\"):
+                raise RefusedError(
+                    f"the network has a member called {part!r}, which generated code cannot name.",
+                    where=str(node.target),
+                    hint="Rename it: letters, digits and underscores, no word of Python.",
+                )
 
 
 def tensors_of(answer: Any) -> list[Tensor]:

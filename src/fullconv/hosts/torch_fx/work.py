@@ -76,6 +76,10 @@ class Work:
         """Turn a node into a function call, in place."""
         with self.graph.inserting_before(node):
             new = self.graph.call_function(function, args, kwargs)
+        self.become(node, new)
+
+    def become(self, node: fx.Node, new: fx.Node) -> None:
+        """Let everyone read `new` instead of a node, which goes."""
         node.replace_all_uses_with(new)
         self._moved(node, new)
 
@@ -91,9 +95,7 @@ class Work:
 
     def drop(self, node: fx.Node) -> None:
         """Let everyone read the node's input instead."""
-        source = self.input(node)
-        node.replace_all_uses_with(source)
-        self._moved(node, source)
+        self.become(node, self.input(node))
 
     def attribute(self, node: fx.Node, name: str) -> fx.Node | None:
         """A parameter of the module a node calls, as a node of its own; None if it has none."""

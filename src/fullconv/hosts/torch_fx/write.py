@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import fx
 
@@ -14,11 +16,26 @@ from fullconv.hosts.torch_fx.tracing import remove_dead
 from fullconv.hosts.torch_fx.weights import Weights
 from fullconv.hosts.torch_fx.work import Work
 from fullconv.hosts.torch_fx.writers import write
+from fullconv.surgery.edits import Edit
 from fullconv.surgery.plan import Plan
 
 
 def apply(plan: Plan, reading: Reading) -> FCN:
     """The FCN of a classifier that was read and planned; the classifier stays as it was."""
+    work = operate(plan.edits, reading)
+    graph, tree = work.graph, work.tree
+    follow_mode(graph, tree, len(plan.window))
+    _guard(graph, plan)
+    remove_dead(graph, tree)
+    graph.lint()
+    return FCN(tree, graph, plan)
+
+
+def operate(edits: Mapping[str, Edit], reading: Reading) -> Work:
+    """A copy of the recorded graph, over a tree of its own that shares the classifier's parameters.
+
+    The edits are carried out, by the names of their nodes; all modules are in inference mode.
+    """
     graph = fx.Graph()
     nodes: dict[fx.Node, fx.Node] = {}
     output = graph.output(graph.graph_copy(reading.graph, nodes))
@@ -28,19 +45,15 @@ def apply(plan: Plan, reading: Reading) -> FCN:
     for module in tree.modules():
         module.training = False
     uses = _uses(reading.graph)
-    weights = Weights(tree, uses, plan.edits)
-    work = Work(graph, tree, named, plan.edits, reading.blueprint, uses, weights)
-    for name, edit in plan.edits.items():
+    weights = Weights(tree, uses, edits)
+    work = Work(graph, tree, named, dict(edits), reading.blueprint, uses, weights)
+    for name, edit in edits.items():
         write(work, named[name], edit)
     for node in list(graph.nodes):
         # The map may lie in order where the classifier's permuted one had to be copied.
         if node.op == "call_method" and node.target == "contiguous" and work.must_copy(node):
             work.call(node, torch.clone, work.input(node))
-    follow_mode(graph, tree, len(plan.window))
-    _guard(graph, plan)
-    remove_dead(graph, tree)
-    graph.lint()
-    return FCN(tree, graph, plan)
+    return work
 
 
 def _uses(graph: fx.Graph) -> dict[str, list[str]]:

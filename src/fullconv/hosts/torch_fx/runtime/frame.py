@@ -44,7 +44,11 @@ def whole_windows(
     for axis, (size, extent, pixels, every) in enumerate(
         zip(image.shape[2:], window, stride, step, strict=True), 2
     ):
-        scores = scores.narrow(axis, 0, (size - extent) // pixels * every + 1)
+        count = (size - extent) // pixels * every + 1
+        if scores.shape[axis] != count:
+            # Only then: a network that holds this call is recorded at its window, where there is
+            # nothing to cut, and converts again.
+            scores = scores.narrow(axis, 0, count)
         if every > 1:
             scores = scores[(slice(None),) * axis + (slice(None, None, every),)]
     return scores
@@ -61,5 +65,6 @@ def common(maps: Sequence[Tensor], spared: Sequence[Sequence[int]] = ()) -> list
         free = [place for place in range(len(maps)) if (place, axis) not in one]
         cells = min(maps[place].shape[axis + 1] for place in free)
         for place in free:
-            cut[place] = cut[place].narrow(axis + 1, 0, cells)
+            if cut[place].shape[axis + 1] != cells:  # only then: see whole_windows
+                cut[place] = cut[place].narrow(axis + 1, 0, cells)
     return cut

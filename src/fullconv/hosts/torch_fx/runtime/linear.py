@@ -113,6 +113,13 @@ class FoldedConv(nn.Module):
         y: Tensor = convolve(x, weight, self.bias, dilation=list(self.dilation))
         return y
 
+    def reset_parameters(self) -> None:
+        """New random numbers, as the linear layer's are drawn."""
+        nn.init.kaiming_uniform_(self.weight, a=5**0.5)
+        if self.bias is not None:
+            bound = self.weight[0].numel() ** -0.5
+            nn.init.uniform_(self.bias, -bound, bound)
+
     def extra_repr(self) -> str:
         """The sizes, for printing the network."""
         out, channels, *bins = self.weight.shape
