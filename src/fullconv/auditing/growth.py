@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fullconv.api.memory import written_bytes
 from fullconv.auditing import alone
-from fullconv.auditing.figures import BYTES, MACS, amount, counted, figure, listed
+from fullconv.auditing.figures import BYTES, MACS, amount, counted, figure, listed, percent
 from fullconv.auditing.figures import SECONDS as UNITS
 from fullconv.auditing.growth_figures import charts, tables
 from fullconv.auditing.measuring.grown import WAYS, Growth, Pass, Row
@@ -170,10 +170,10 @@ def _how(found: Growth) -> tuple[str, ...]:
             f"backwards, on {found.device} with {counted(found.threads, 'thread')}; ratios are "
             "taken within a round."
         )
-        spreads = [one.speed_up for one in passes if one.speed_up is not None and one.rounds > 1]
-        if spreads:
-            widest = max((speed.high - speed.low) / speed.median for speed in spreads)
-            said.append(f"Speed-ups of single rounds lie within {100 * widest:.0f} % of theirs.")
+        speeds = [one.speed_up for one in passes if one.speed_up is not None]
+        widest = max(((speed.high - speed.low) / speed.median for speed in speeds), default=0.0)
+        if widest > 0:
+            said.append(f"Speed-ups of single rounds lie up to {percent(widest)} apart.")
     if found.once:
         said.append(f"Run once only, for want of time: {listed(found.once)}.")
     said.append(
