@@ -96,7 +96,7 @@ def test_what_was_left_out_is_said():
     ("build", "window"), [(lenet, 28), (small, 8), (lambda: small(1), 8), (excited, 8)]
 )
 def test_a_whole_section(build, window):
-    section = batching.section(subject_of(build(), window), 5.0, quiet)
+    section = batching.section(subject_of(build(), window), 300.0, quiet)
     check_section(section)
     assert section.key == batching.KEY == "batching"
     assert len(section.verdict) == 2
@@ -105,12 +105,12 @@ def test_a_whole_section(build, window):
 
 def test_the_images_of_the_subject_are_run():
     images = [torch.randn(3, *size) for size in ((8, 9), (20, 16), (8, 9))]
-    section = batching.section(subject_of(small(), 8, images=images), 5.0, quiet)
+    section = batching.section(subject_of(small(), 8, images=images), 300.0, quiet)
     check_section(section)
     assert section.facts["sizes"] == ((8, 9), (20, 16), (8, 9))
     assert section.facts["padding"]["cells"] == 1 + 4 * 3 + 1
     assert section.skipped == ()
-    single = batching.section(subject_of(small(), 8, images=images[0]), 5.0, quiet)
+    single = batching.section(subject_of(small(), 8, images=images[0]), 300.0, quiet)
     assert single.skipped == ("A single image was given: sizes were drawn instead.",)
 
 

@@ -26,22 +26,22 @@ def found() -> Growth:
     rows = (
         Row(
             (224, 224), 1, 15_000_000_000, 15_000_000_000,
-            Pass(25 * MIB, 100 * MIB, flat(0.2), None, None, 30 * MIB, None, 3),
-            Pass(70 * MIB, 900 * MIB, flat(0.9), None, None, 950 * MIB, None, 2),
+            Pass(25 * MIB, 100 * MIB, True, flat(0.2), None, None, 30 * MIB, None, 3),
+            Pass(70 * MIB, 900 * MIB, True, flat(0.9), None, None, 950 * MIB, None, 2),
         ),
         Row(
             (448, 448), 64, 60_000_000_000, 960_000_000_000,
-            Pass(100 * MIB, 300 * MIB, flat(0.8), flat(12), flat(15), 110 * MIB, None, 3),
-            Pass(280 * MIB, 1200 * MIB, flat(2.5), flat(50), flat(20), 1100 * MIB, None, 2),
+            Pass(100 * MIB, 300 * MIB, True, flat(0.8), flat(12), flat(15), 110 * MIB, None, 3),
+            Pass(280 * MIB, 1200 * MIB, True, flat(2.5), flat(50), flat(20), 1100 * MIB, None, 2),
         ),
         Row(
             (896, 896), 484, 300_000_000_000, 7_260_000_000_000,
-            Pass(420 * MIB, 600 * MIB, flat(4), flat(90), flat(22.5), 500 * MIB, None, 1),
-            Pass(1126 * MIB, 2100 * MIB, foreseen=12.5),
+            Pass(420 * MIB, 600 * MIB, True, flat(4), flat(90), flat(22.5), 500 * MIB, None, 1),
+            Pass(1126 * MIB, 2100 * MIB, True, foreseen=12.5),
         ),
     )  # fmt: skip
     return Growth(
-        rows, (224, 224), (32, 32), 35.4, 528 * MIB, 8, 20_000 * MIB, False,
+        rows, (224, 224), (32, 32), 35.4, 528 * MIB, {"forward": 16, "training": 8}, 20_000 * MIB, False,
         {"macs": 2.15, "forward_seconds": 2.16}, ("forward at 896×896 px",), True, "cpu", 2,
     )  # fmt: skip
 
@@ -113,6 +113,7 @@ def test_how_it_was_measured_is_said():
     )
     assert "Run once only, for want of time: forward at 896×896 px." in said
     assert any("the gradients of all parameters, 528 MiB at every size" in line for line in said)
+    assert any(line.startswith("Crops run in batches of 16, in training 8, ") for line in said)
     silent = replace(
         found(),
         rows=tuple(
@@ -128,7 +129,9 @@ def test_how_it_was_measured_is_said():
 def test_a_size_that_does_not_fit_is_skipped_with_the_estimate(given):
     rows = found().rows
     large = replace(
-        rows[2], forward=Pass(420 * MIB, 600 * MIB), training=Pass(1126 * MIB, 2100 * MIB)
+        rows[2],
+        forward=Pass(420 * MIB, 600 * MIB, False),
+        training=Pass(1126 * MIB, 2100 * MIB, False),
     )
     section = growth.written(
         replace(found(), rows=(*rows[:2], large), allowed=512 * MIB, given=given)
@@ -148,7 +151,7 @@ def test_a_size_that_does_not_fit_is_skipped_with_the_estimate(given):
 @pytest.mark.parametrize(("build", "window"), [(lenet, 28), (small, 8), (lambda: small(1), 8)])
 def test_a_whole_section(build, window):
     subject = subject_of(build(), window)
-    section = growth.section(subject, 6.0, quiet)
+    section = growth.section(subject, 300.0, quiet)
     check_section(section)
     assert section.key == growth.KEY == "growth"
     assert len(section.charts) == 3
@@ -158,7 +161,7 @@ def test_a_whole_section(build, window):
 
 def test_sizes_and_memory_of_the_subject_are_taken():
     subject = subject_of(small(), 8, sizes=[20, (3000, 3000)], max_memory=150 * MIB)
-    section = growth.section(subject, 4.0, quiet)
+    section = growth.section(subject, 300.0, quiet)
     check_section(section)
     assert [row["size"] for row in section.facts["rows"]] == [(8, 8), (20, 20), (3000, 3000)]
     assert section.facts["allowed"] == 150 * MIB

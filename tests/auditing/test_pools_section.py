@@ -97,7 +97,7 @@ def test_pools_of_the_same_place_have_numbers():
 
 @pytest.mark.parametrize(("build", "window"), [(lenet, 28), (small, 8), (lambda: small(1), 8)])
 def test_a_whole_section(build, window):
-    section = pools.section(subject_of(build(), window), 6.0, quiet)
+    section = pools.section(subject_of(build(), window), 300.0, quiet)
     check_section(section)
     assert section.key == pools.KEY == "pools"
     assert len(section.verdict) == len(section.tables) == 3
@@ -117,7 +117,7 @@ def test_a_network_that_cannot_be_converted():
         lambda m, x: m.fc(m.pool(m.conv(x)).flip(2).flatten(1)),
         conv=nn.Conv2d(3, 4, 3, padding=1), pool=nn.MaxPool2d(2), fc=nn.Linear(64, 2),
     ).eval()  # fmt: skip
-    section = pools.section(subject_of(model, 8), 3.0, quiet)
+    section = pools.section(subject_of(model, 8), 300.0, quiet)
     check_section(section)
     assert section.verdict[0].startswith("The 1 pool takes ")
     assert section.skipped == ("Whole steps of training: the network cannot be converted.",)
@@ -125,7 +125,7 @@ def test_a_network_that_cannot_be_converted():
 
 def test_a_network_that_cannot_be_traced():
     model = Net(lambda m, x: m.fc(x.flatten(1)) if x.sum() > 0 else x, fc=nn.Linear(192, 2))
-    section = pools.section(subject_of(model, 8), 3.0, quiet)
+    section = pools.section(subject_of(model, 8), 300.0, quiet)
     check_section(section)
     assert section.skipped == ("The network cannot be traced: no pool is known.",)
 
@@ -136,7 +136,7 @@ def test_a_network_with_several_answers_has_no_whole_steps():
         conv=nn.Conv2d(3, 4, 3, padding=1), pool=nn.MaxPool2d(2), a=nn.Linear(64, 2),
         b=nn.Linear(64, 3),
     ).eval()  # fmt: skip
-    section = pools.section(subject_of(model, 8), 3.0, quiet)
+    section = pools.section(subject_of(model, 8), 300.0, quiet)
     check_section(section)
     assert section.skipped[0].startswith(
         "Whole steps of training: the network gives 2 answers: 0, 1."

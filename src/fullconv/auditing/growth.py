@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fullconv.api.memory import written_bytes
 from fullconv.auditing import alone
-from fullconv.auditing.figures import BYTES, MACS, amount, counted, figure, listed
+from fullconv.auditing.figures import BYTES, MACS, amount, counted, figure, listed, percent
 from fullconv.auditing.figures import SECONDS as UNITS
 from fullconv.auditing.growth_figures import charts, tables
 from fullconv.auditing.measuring.grown import WAYS, Growth, Pass, Row
@@ -143,7 +143,7 @@ def _skipped(found: Growth) -> tuple[str, ...]:
         for row in found.rows:
             one = row.way(way)
             where = f"{times(row.size)} px, {words}"
-            if one.needed > found.allowed:
+            if not one.fits:
                 said.append(
                     f"{where}: not run, it needs {written_bytes(one.needed)} of memory, and "
                     f"{written_bytes(found.allowed)} is {left}."
@@ -170,10 +170,10 @@ def _how(found: Growth) -> tuple[str, ...]:
             f"backwards, on {found.device} with {counted(found.threads, 'thread')}; ratios are "
             "taken within a round."
         )
-        spreads = [one.speed_up for one in passes if one.speed_up is not None and one.rounds > 1]
-        if spreads:
-            widest = max((speed.high - speed.low) / speed.median for speed in spreads)
-            said.append(f"Speed-ups of single rounds lie within {100 * widest:.0f} % of theirs.")
+        speeds = [one.speed_up for one in passes if one.speed_up is not None]
+        widest = max(((speed.high - speed.low) / speed.median for speed in speeds), default=0.0)
+        if widest > 0:
+            said.append(f"Speed-ups of single rounds lie up to {percent(widest)} apart.")
     if found.once:
         said.append(f"Run once only, for want of time: {listed(found.once)}.")
     said.append(
@@ -181,10 +181,12 @@ def _how(found: Growth) -> tuple[str, ...]:
         "one that trains, by the cross entropy of the averaged map, without an optimiser, norms by "
         "their running statistics. Crops run in the same networks."
     )
-    if found.batch and rounds and len(found.rows) > 1:
+    if any(one.speed_up is not None for one in passes):
+        forward, training = (found.batches[way] for way in WAYS)
+        each = f"{forward}" if forward == training else f"{forward}, in training {training}"
         said.append(
-            f"Crops run in batches of {found.batch}, spread over the image, others in every round; "
-            "the seconds of all crops are counted up from them."
+            f"Crops run in batches of {each}, spread over the image, others in every round; the "
+            "seconds of all crops are counted up from them."
         )
     said.append(
         "Memory counted: on shapes without numbers, op by op, forward the most bytes alive at "

@@ -30,7 +30,7 @@ def test_sizes_are_drawn_between_one_window_and_two():
 @pytest.fixture(scope="module")
 def lenets():
     fcn = fullconv.convert(lenet(), 28)
-    return fcn, measure(fcn, seconds=20, say=quiet)
+    return fcn, measure(fcn, seconds=300, say=quiet)
 
 
 def test_px_and_passes_are_counted(lenets):
@@ -76,7 +76,7 @@ def test_padding_is_another_map_where_layers_pad():
     """In float64, against maps made here: cells that see the zeros differ, and no others."""
     fcn = fullconv.convert(small().double(), 8)
     images = [noise(1, 3, *size, seed=n) for n, size in enumerate([(24, 21), (32, 40), (24, 21)])]
-    found = measure(fcn, images, seconds=10, say=quiet)
+    found = measure(fcn, images, seconds=300, say=quiet)
     assert not found.noise
     assert found.sizes == ((24, 21), (32, 40), (24, 21))
     assert found.largest == (32, 40)
@@ -110,18 +110,18 @@ def test_padding_is_another_map_where_layers_pad():
 
 def test_an_op_that_sees_the_whole_image_sees_the_zeros_from_everywhere():
     images = [noise(1, 3, 8, 12).float(), noise(1, 3, 16, 16).float()]
-    whole = measure(fullconv.convert(excited(), 8, context="image"), images, seconds=5, say=quiet)
+    whole = measure(fullconv.convert(excited(), 8, context="image"), images, seconds=300, say=quiet)
     assert whole.padding.touched == 1
     assert whole.padding.elsewhere is None
     assert whole.padding.largest > 1e-4
-    local = measure(fullconv.convert(excited(), 8), images, seconds=5, say=quiet)
+    local = measure(fullconv.convert(excited(), 8), images, seconds=300, say=quiet)
     assert local.padding.touched < 1
 
 
 @pytest.mark.parametrize("dims", [1, 3])
 def test_other_numbers_of_axes(dims):
     fcn = fullconv.convert(small(dims), 8)
-    found = measure(fcn, seconds=8, say=quiet)
+    found = measure(fcn, seconds=300, say=quiet)
     assert all(way.seconds is not None for way in found.ways)
     assert found.padding is not None
     assert 0 < found.padding.touched <= 1
@@ -130,7 +130,7 @@ def test_other_numbers_of_axes(dims):
 @pytest.mark.parametrize("count", [0, 1])
 def test_sizes_are_drawn_where_there_are_fewer_than_two_images(count):
     fcn = fullconv.convert(small(), 8)
-    found = measure(fcn, [torch.zeros(1, 3, 9, 9)] * count, seconds=3, say=quiet)
+    found = measure(fcn, [torch.zeros(1, 3, 9, 9)] * count, seconds=300, say=quiet)
     assert found.noise
     assert not found.problem
 
@@ -140,7 +140,7 @@ def test_batches_are_bounded_by_the_memory():
     images = [torch.zeros(1, 3, 160, 160)] * 6
     fast = fcn.optimize()
     needed = [Budget(fast, 1 << 40).needed((160, 160), n) for n in (1, 2, 3)]
-    found = measure(fcn, images, max_memory=(needed[1] + needed[2]) // 2, seconds=4, say=quiet)
+    found = measure(fcn, images, max_memory=(needed[1] + needed[2]) // 2, seconds=300, say=quiet)
     assert [way.passes for way in found.ways] == [6, 3, 3]
 
 
@@ -148,7 +148,7 @@ def test_images_that_do_not_fit_are_left_out():
     fcn = fullconv.convert(small(), 8)
     images = [torch.zeros(1, 3, side, 32) for side in (16, 4000, 20)]
     limit = (sum(Budget(fcn.optimize(), 1 << 40).needed((side, 32)) for side in (20, 4000))) // 2
-    found = measure(fcn, images, max_memory=limit, seconds=4, say=quiet)
+    found = measure(fcn, images, max_memory=limit, seconds=300, say=quiet)
     assert found.sizes == ((16, 32), (20, 32))
     assert found.problem == "1 of 3 do not fit the memory"
 

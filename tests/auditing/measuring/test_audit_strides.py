@@ -33,7 +33,7 @@ def test_strides_are_divided_by_their_smallest_divisors(native, expected):
 @pytest.fixture(scope="module")
 def strides():
     model = lenet()
-    return measure(model, fullconv.convert(model, 28), seconds=20, say=quiet)
+    return measure(model, fullconv.convert(model, 28), seconds=300, say=quiet)
 
 
 def dilated_lenet_macs(side: int, stride: int) -> int:
@@ -84,7 +84,7 @@ def test_every_stride_of_a_small_network_is_timed(strides):
 
 def test_strides_that_are_no_powers_of_two():
     model = strided(3, 2, 2)
-    found = measure(model, fullconv.convert(model, 24), seconds=5, say=quiet)
+    found = measure(model, fullconv.convert(model, 24), seconds=300, say=quiet)
     assert [row.stride[0] for row in found.rows] == [12, 6, 3, 1]
     assert [row.cells for row in found.rows] == [
         (24 // stride + 1) ** 2 for stride in (12, 6, 3, 1)
@@ -113,7 +113,7 @@ def test_what_a_cell_sees_outside_its_window():
 @pytest.mark.parametrize("dims", [1, 3])
 def test_other_numbers_of_axes(dims):
     model = small(dims)
-    found = measure(model, fullconv.convert(model, 8), seconds=5, say=quiet)
+    found = measure(model, fullconv.convert(model, 8), seconds=300, say=quiet)
     assert [row.stride for row in found.rows] == [(n,) * dims for n in (4, 2, 1)]
     assert [row.cells for row in found.rows] == [n**dims for n in (3, 5, 9)]
 

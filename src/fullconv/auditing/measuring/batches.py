@@ -27,6 +27,9 @@ STEPS = 8
 COUNTS = (16, 12, 8, 6, 4, 3, 2)
 """How many images there are: the most that fit the seconds."""
 
+LEAST_DRAWN = 3
+"""Of drawn sizes the first and third are equal."""
+
 WAYS = ("single", "bucketed", "padded")
 
 ROUNDS = 5
@@ -149,7 +152,7 @@ def measure(
         if len(chosen) > 1:
             problem = "they would take too long at their own size"
         sizes = [size for size in drawn_sizes(fcn.window, COUNTS[0]) if runner.fits(size)]
-        count = max(2, runner.affordable(sizes, deadline.left))
+        count = max(LEAST_DRAWN, runner.affordable(sizes, deadline.left))
         chosen = runner.noise(sizes[:count])
     chosen = [image.to(runner.like) for image in chosen[:count]]
     sizes = [tuple(image.shape[2:]) for image in chosen]

@@ -21,6 +21,7 @@ class Pass:
         counted: bytes counted: forward the most that is alive at once, in training what autograd
             keeps for the way back.
         needed: upper bound of all bytes that it takes beside the weights.
+        fits: whether the memory suffices for that.
         seconds: of the map; None where it was not timed.
         crops: seconds of crops at the same cells, counted up from batches; None where there is but
             one cell, or they were not timed.
@@ -32,6 +33,7 @@ class Pass:
 
     counted: int
     needed: int
+    fits: bool = True
     seconds: Spread | None = None
     crops: Spread | None = None
     speed_up: Spread | None = None
@@ -50,7 +52,6 @@ class Row:
         macs: of a pass forward over the image.
         crop_macs: of the classifier on every window.
         forward, training: the two ways through.
-        fits: for both, whether the memory suffices.
     """
 
     size: tuple[int, ...]
@@ -59,7 +60,6 @@ class Row:
     crop_macs: int
     forward: Pass
     training: Pass
-    fits: tuple[bool, bool] = (True, True)
 
     @property
     def pixels(self) -> int:
@@ -90,7 +90,7 @@ class Growth:
         window, stride: of the FCN, px per axis.
         limit: the ceiling of the speed-up on ever larger images.
         gradients: bytes of the gradients of all parameters, part of every training peak.
-        batch: crops in a batch.
+        batches: crops in a batch, for both ways.
         allowed: bytes of memory that a pass may take.
         given: whether that was said, or is what is free.
         exponents: by what grows, its exponent over the side; see `exponent`.
@@ -104,7 +104,7 @@ class Growth:
     stride: tuple[int, ...]
     limit: float
     gradients: int
-    batch: int
+    batches: dict[str, int]
     allowed: int
     given: bool
     exponents: dict[str, float] = field(default_factory=dict)

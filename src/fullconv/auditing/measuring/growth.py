@@ -8,7 +8,7 @@ Crops run through the same network, so that both sides have the same layers in t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
@@ -32,11 +32,11 @@ AT_LEAST = 0.02
 """Seconds of one measurement; shorter runs are repeated within it."""
 
 MOST_CROPS = 32
-CROPS_SHARE = 1 / 12
-"""Crops in a batch, at most; and what a batch forward and in training may take of the seconds."""
+CROPS_SHARE = {"forward": 1 / 12, "training": 1 / 8}
+"""Crops in a batch, at most; and what a batch may take of the seconds."""
 
-TRAINING_WORK = 3
-"""MACs of a pass forward and backward in those of one forward: each layer has three products."""
+WORK = {"forward": 1, "training": 3}
+"""MACs of a pass in those of one forward: on the way back each layer has two products more."""
 
 
 def sizes_of(fcn: FCN, given: Sequence[tuple[int, ...]] = ()) -> list[tuple[int, ...]]:
@@ -81,25 +81,26 @@ def measure(
     deadline = Deadline(seconds)
     subject = _Subject(model, fcn, max_memory)
     rows = [subject.counted(size) for size in sizes_of(fcn, sizes)]
-    fitting = [row for row in rows if row.fits[0]]
-    batch, found = 1, Times({})
+    fitting = [row for row in rows if row.forward.fits]
+    batches, found = dict.fromkeys(WAYS, 1), Times({})
     if fitting:
         crop = subject.seconds_of_a_crop()
-        batch = subject.batch(rows, CROPS_SHARE * seconds / (crop * (1 + TRAINING_WORK)))
-        sides = subject.sides(rows, batch)
+        most = {way: CROPS_SHARE[way] * seconds / crop / WORK[way] for way in WAYS}
+        batches = {way: subject.batch(rows, most[way]) for way in WAYS}
+        sides = subject.sides(rows, batches)
         found = in_turn(
             sides, ROUNDS, subject.device, at_least=AT_LEAST, seconds=deadline.left,
             rate=crop / subject.window_macs if subject.window_macs else 0.0, memory=True,
             title="growth", say=say,
         )  # fmt: skip
-    rows = [_timed(row, found, batch, subject.image_bytes(row.size)) for row in rows]
+    rows = [_timed(row, found, batches, subject.image_bytes(row.size)) for row in rows]
     return Growth(
         rows=tuple(rows),
         window=fcn.window,
         stride=fcn.stride,
         limit=ceiling_of_large_images(model, fcn),
         gradients=subject.gradients,
-        batch=batch,
+        batches=batches,
         allowed=subject.budget.limit,
         given=max_memory is not None,
         exponents=exponents(rows),
@@ -128,8 +129,8 @@ class _Subject:
         shape = (1, self.channels, *size)
         cells = len(self.fcn.grid(size))
         training = training_bytes(self.twin, shape)
-        forward = Pass(peak_bytes(self.fast, shape), self.budget.needed(size))
-        backward = Pass(training.saved, self.budget.with_allocator(training.peak))
+        forward = self._pass(peak_bytes(self.fast, shape), self.budget.needed(size))
+        backward = self._pass(training.saved, self.budget.with_allocator(training.peak))
         return Row(
             size,
             cells,
@@ -137,8 +138,10 @@ class _Subject:
             cells * self.window_macs,
             forward,
             backward,
-            (self._fits(forward.needed), self._fits(backward.needed)),
         )
+
+    def _pass(self, counted: int, needed: int) -> Pass:
+        return Pass(counted, needed, self._fits(needed))
 
     def seconds_of_a_crop(self) -> float:
         """Of the classifier on one crop, forward."""
@@ -148,8 +151,8 @@ class _Subject:
 
     def batch(self, rows: Sequence[Row], most: float) -> int:
         """How many crops go into a batch: at most so many, as far as memory and cells allow."""
-        several = [row.cells for row in rows if row.cells > 1]
-        count = 1 << int(math.log2(max(1.0, min(MOST_CROPS, most, *several))))
+        cells = max(row.cells for row in rows)
+        count = 1 << int(math.log2(max(1.0, min(MOST_CROPS, most, cells))))
         shape = (self.channels, *self.fcn.window)
         while count > 1:
             peak = training_bytes(self.twin, (count, *shape)).peak
@@ -158,23 +161,22 @@ class _Subject:
             count //= 2
         return count
 
-    def sides(self, rows: Sequence[Row], batch: int) -> dict[str, Side]:
-        """Crops and maps, forward and then in training, small ones first."""
+    def sides(self, rows: Sequence[Row], batches: Mapping[str, int]) -> dict[str, Side]:
+        """Maps and crops, forward and then in training, small ones first."""
         found: dict[str, Side] = {}
-        for way, name in enumerate(WAYS):
-            fitting = [row for row in rows if row.fits[way]]
-            work = TRAINING_WORK if way else 1
+        for way in WAYS:
+            fitting = [row for row in rows if row.way(way).fits]
             for row in fitting:
-                found[_named(name, row)] = self._map(way, row, work)
+                found[_named(way, row)] = self._map(way, row)
                 if row is fitting[0] and len(fitting) > 1:  # about as much work as the next size
-                    found[_crops(name)] = self._crops(way, fitting[-1].size, batch, work)
+                    found[_crops(way)] = self._crops(way, fitting[-1].size, batches[way])
         return found
 
-    def _map(self, way: int, row: Row, work: int) -> Side:
+    def _map(self, way: str, row: Row) -> Side:
         image = self.noise(row.size)
-        return Side(lambda _: self._run(way, image), work=work * row.macs)
+        return Side(lambda _: self._run(way, image), work=WORK[way] * row.macs)
 
-    def _crops(self, way: int, size: tuple[int, ...], batch: int, work: int) -> Side:
+    def _crops(self, way: str, size: tuple[int, ...], batch: int) -> Side:
         image, grid = self.noise(size)[0], self.fcn.grid(size)
         cells = list(grid)
 
@@ -183,10 +185,10 @@ class _Subject:
             places = [(i * len(cells) // batch + round_) % len(cells) for i in range(batch)]
             self._run(way, cut(image, grid, [cells[place] for place in places]))
 
-        return Side(run, work=work * batch * self.window_macs)
+        return Side(run, work=WORK[way] * batch * self.window_macs)
 
-    def _run(self, way: int, images: Tensor) -> None:
-        if way:
+    def _run(self, way: str, images: Tensor) -> None:
+        if way == "training":
             train(self.twin, images)
         else:
             self.fast(images)
@@ -213,17 +215,14 @@ def _crops(way: str) -> str:
     return f"{way} of crops"
 
 
-def _timed(row: Row, found: Times, batch: int, image: int) -> Row:
+def _timed(row: Row, found: Times, batches: Mapping[str, int], image: int) -> Row:
     """The row with what was measured of it."""
-    return replace(
-        row,
-        forward=_measured(row.forward, row, "forward", found, batch, image),
-        training=_measured(row.training, row, "training", found, batch, image),
-    )
+    forward, training = (_measured(row, way, found, batches[way], image) for way in WAYS)
+    return replace(row, forward=forward, training=training)
 
 
-def _measured(one: Pass, row: Row, way: str, found: Times, batch: int, image: int) -> Pass:
-    name, crops = _named(way, row), _crops(way)
+def _measured(row: Row, way: str, found: Times, batch: int, image: int) -> Pass:
+    one, name, crops = row.way(way), _named(way, row), _crops(way)
     if name not in found:
         return replace(one, foreseen=found.foreseen.get(name))
     peak = found.peaks.get(name)

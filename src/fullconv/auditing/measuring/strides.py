@@ -168,17 +168,17 @@ def measure(
         except RefusedError as error:
             refused.append(f"Stride {times(stride)}: {error}")
             continue
-        fast = twin.optimize()
-        budget = Budget(fast, max_memory)
+        budget = Budget(twin, max_memory)
         limit = limit or budget.limit
-        row = _counted(twin, size, crop, peak_bytes(fast, tuple(image.shape)), budget)
-        if row.needed <= limit and (len(sides) + 1) * weights <= HELD:
-            if not sides:
+        row = _counted(twin, size, crop, budget)
+        held = (len(sides) + 1) * weights <= HELD
+        soon = 2 * rate * (row.macs + _work(sides)) <= TIMED_SHARE * deadline.left  # and warm-up
+        if row.needed <= limit and held and (soon or not sides):
+            fast = twin.optimize()
+            sides[times(stride)] = Side(lambda _, fast=fast: fast(image), work=row.macs)  # type: ignore[misc]
+            if not rate:
                 fast(image)  # prepares kernels
                 rate = clock(lambda: fast(image), first.device) / max(1, row.macs)  # noqa: B023
-            # A warm-up and at least one round.
-            if 2 * rate * (row.macs + _work(sides)) <= TIMED_SHARE * deadline.left or not sides:
-                sides[times(stride)] = Side(lambda _, fast=fast: fast(image), work=row.macs)  # type: ignore[misc]
         rows.append(row)
     found = in_turn(
         sides, ROUNDS, first.device, at_least=AT_LEAST, seconds=deadline.left, title="stride",
@@ -208,16 +208,17 @@ def _work(sides: dict[str, Side]) -> float:
     return sum(side.work for side in sides.values())
 
 
-def _counted(fcn: FCN, size: tuple[int, ...], crop: int, alive: int, budget: Budget) -> Stride:
+def _counted(fcn: FCN, size: tuple[int, ...], crop: int, budget: Budget) -> Stride:
     """A stride with all that can be said of it without a run."""
-    work = macs(fcn, (1, fcn.plan.channels, *size))
+    shape = (1, fcn.plan.channels, *size)
+    work = macs(fcn, shape)
     cells = len(Grid(size, fcn.window, fcn.stride))
     each = macs_per_pixel(fcn)
     return Stride(
         fcn.stride,
         cells,
         work,
-        alive,
+        peak_bytes(fcn, shape),
         budget.needed(size),
         cells * crop / work if work else 0.0,
         float(crop / (math.prod(fcn.stride) * each)) if each else 0.0,

@@ -39,7 +39,7 @@ class Side:
         warm_up: called before the first round; round 0 of `run` by default.
         times: what the seconds count for: where a round does a tenth of the work, ten.
         work: how much a run does, in a unit that all sides share, such as MACs: its seconds are
-            foreseen by those of the side before. 0 where they cannot be.
+            foreseen by those of the sides before. 0 where they cannot be.
     """
 
     run: Callable[[int], object]
@@ -170,7 +170,8 @@ def in_turn(
             continue
         _tell(say, f"{title}: warming up, {name}")
         first[name] = _warmed_up(side, device, at_least, memory)
-        rate = first[name].seconds / side.work if side.work else rate
+        if side.work:  # what takes long has the least of fixed costs: it is foreseen by the best
+            rate = min(rate or math.inf, first[name].seconds / side.work)
     took: dict[str, list[float]] = {name: [] for name in first}
     for round_ in range(rounds):
         for name in list(first)[:: -1 if round_ % 2 else 1]:
