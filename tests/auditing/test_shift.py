@@ -28,7 +28,7 @@ def quiet(text: str) -> None:
 
 
 def subject(fcn, images=()) -> SimpleNamespace:
-    return SimpleNamespace(model=None, fcn=fcn, images=tuple(images), about=fcn.about)
+    return SimpleNamespace(model=None, fcn=fcn, images=tuple(images), about=fcn.about, reading=None)
 
 
 def summing(in_place: bool = False) -> nn.Module:

@@ -62,16 +62,15 @@ def _verdict(found: Sameness) -> tuple[str, ...]:
             f"score in float64, where {proof.tolerance:.0e} is allowed.",
         )
     said = [
-        "Yes: with the same parameters the FCN computes the same at the window (largest "
-        f"difference {proof.native:.1e} of the largest score, float64), and its map is the "
-        f"classifier's own head slid over its own body ({proof.head:.1e})."
+        "Yes: the same parameters, the same answers. At the window FCN and classifier differ by "
+        f"{proof.native:.1e} of the largest score at most, in float64."
     ]
     cells = f"{counted(found.cells, 'cell')} {_images(found)}"
     if proof.exact:
         said.append(
-            f"Nothing in it pads, so every cell equals the classifier on its crop: measured on "
-            f"{counted(proof.cells, 'window')}, the largest difference is {proof.windows:.1e} in "
-            f"float64; of {cells}, the top class differs in {found.changed}."
+            "Nothing in it pads, so every cell of a larger image is the classifier on its crop, "
+            f"{'exactly' if not proof.windows else f'to {proof.windows:.1e}'} on {counted(proof.cells, 'window')}; of {cells}, the top class "
+            f"differs in {found.changed or 'none'}."
         )
         return tuple(said)
     why = []
@@ -84,8 +83,8 @@ def _verdict(found: Sameness) -> tuple[str, ...]:
     said.append(
         f"In a larger image cells differ from crops, because of {listed(why)}: of {cells}, "
         f"{found.changed} ({percent(found.changed / found.cells)}) have another top class than "
-        f"their crop; scores differ by {figure(found.difference)} of their standard deviation on "
-        "average."
+        f"their crop; scores differ by {percent(found.difference)} of their standard deviation "
+        "on average."
     )
     far = found.reach
     if proof.padded and far.bounded:
@@ -112,7 +111,10 @@ def _reach_in_words(far: Reach) -> str:
 
 def _text(found: Sameness) -> tuple[str, ...]:
     proof, far = found.certificate, found.reach
-    said = []
+    said = [
+        "The map is the classifier's own head slid over its own body's features, whatever pads: "
+        f"the largest difference is {proof.head:.1e} of the largest score."
+    ]
     if proof.padded:
         said.append(
             "A crop has zeros around it wherever the network pads; the map has the picture "

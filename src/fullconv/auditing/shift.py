@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 
 from fullconv.auditing.features import Shift, measure
@@ -29,6 +30,8 @@ def section(subject: Subject, seconds: float, say: Say) -> Section:
     if not fcn.plan.cuts:
         return Section(KEY, TITLE, skipped=("The network has no head that takes features.",))
     found = measure(fcn, named(subject.images), seconds=seconds, say=say)
+    if subject.reading is not None:  # people know layers by their paths, not by nodes of a graph
+        found = replace(found, node=subject.reading.blueprint.by_name[found.node].where)
     return Section(
         KEY,
         TITLE,
