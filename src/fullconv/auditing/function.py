@@ -67,10 +67,11 @@ def _verdict(found: Sameness) -> tuple[str, ...]:
     ]
     cells = f"{counted(found.cells, 'cell')} {_images(found)}"
     if proof.exact:
+        close = f"to {proof.windows:.1e}" if proof.windows else "exactly"
         said.append(
             "Nothing in it pads, so every cell of a larger image is the classifier on its crop, "
-            f"{'exactly' if not proof.windows else f'to {proof.windows:.1e}'} on {counted(proof.cells, 'window')}; of {cells}, the top class "
-            f"differs in {found.changed or 'none'}."
+            f"{close} on {counted(proof.cells, 'window')}; of {cells}, the top class differs in "
+            f"{found.changed or 'none'}."
         )
         return tuple(said)
     why = []
