@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test nightly lint zoo study-dense study-allconv bench bundled clean
+.PHONY: demo test nightly lint zoo study-dense study-allconv drawbacks bench bundled clean
 
 demo: $(VENV)/.demo
 	@echo "== the demo: convert, prove, map, compare (pictures go to fullconv-demo/)"
@@ -40,6 +40,11 @@ study-dense: $(VENV)/.test
 study-allconv: $(VENV)/.test
 	@echo "== all-convolutional variants: docs/all-convolutional-study.md (runs stay in .cache)"
 	@PYTHONPATH=docs $(BIN)/python -m studies.all_convolutional $(STUDY)
+
+# Some ten minutes on a quiet machine; needs the data, and the study of all-convolutional variants.
+drawbacks: $(VENV)/.test
+	@echo "== what going fully convolutional costs: docs/drawbacks.md (audits stay in .cache)"
+	@PYTHONPATH=docs $(BIN)/python -m studies.drawbacks $(DRAWBACKS)
 
 # Some 25 minutes on a quiet machine; can be stopped and run again. make bench BENCH="--again"
 bench: $(VENV)/.bench

@@ -31,6 +31,7 @@ def found() -> Batches:
         "",
         (),
         5,
+        None,
         "cpu",
         2,
     )

@@ -23,7 +23,7 @@ def found() -> Strides:
         Stride((4, 4), 3249, 1380 * GIGA, 800 * MIB, 1500 * MIB, 36, 111, foreseen=20),
     )  # fmt: skip
     return Strides(
-        rows, (448, 448), (224, 224), (404, 404), 0.69, (), 1024 * MIB, True, 5, "cpu", 2
+        rows, (448, 448), (224, 224), (404, 404), 0.69, (), 1024 * MIB, True, 5, None, "cpu", 2
     )
 
 

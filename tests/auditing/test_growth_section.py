@@ -42,7 +42,7 @@ def found() -> Growth:
     )  # fmt: skip
     return Growth(
         rows, (224, 224), (32, 32), 35.4, 528 * MIB, {"forward": 16, "training": 8}, 20_000 * MIB, False,
-        {"macs": 2.15, "forward_seconds": 2.16}, ("forward at 896×896 px",), True, "cpu", 2,
+        {"macs": 2.15, "forward_seconds": 2.16}, ("forward at 896×896 px",), True, None, "cpu", 2,
     )  # fmt: skip
 
 
@@ -52,10 +52,10 @@ def test_the_verdict_is_short_and_made_of_figures():
     assert section.verdict == (
         "At 896×896 px, 16.0 times the px of the window, a pass takes 300 GMACs, 20.0 times as "
         "many: 4.00 s forward.",
-        "Against crops at the same 484 cells of 896×896 px the map is faster 22.5 times forward; "
-        "its MACs allow 24.2 times, and 35.4 on ever larger images.",
-        "Against crops at the same 64 cells of 448×448 px the map is faster 20.0 times in "
-        "training; its MACs allow 16.0 times, and 35.4 on ever larger images.",
+        "Crops at the 484 cells of 896×896 px take 22.5 times as long forward; by their MACs it "
+        "would be 24.2 times, and 35.4 on ever larger images.",
+        "Crops at the 64 cells of 448×448 px take 20.0 times as long in training; by their MACs it "
+        "would be 16.0 times, and 35.4 on ever larger images.",
         "Forward alone 896×896 px hold 420 MiB of activations at most; training keeps 1.10 GiB "
         "for the way back.",
     )
@@ -94,6 +94,34 @@ def test_tables_and_charts_hold_the_same():
     assert held["kept for the way back, counted"].y == pytest.approx((70, 280, 1126))
     assert not held["kept for the way back, counted"].measured
     assert held["forward, measured"].y == (30, 110, 500)
+
+
+def test_both_ways_at_one_size_share_a_sentence():
+    section = growth.written(replace(found(), rows=found().rows[:2]))
+    assert section.verdict[1] == (
+        "Crops at the 64 cells of 448×448 px take 15.0 times as long forward and 20.0 times in "
+        "training; by their MACs it would be 16.0 times, and 35.4 on ever larger images."
+    )
+
+
+def test_crops_that_were_not_timed_are_counted():
+    first, second, _ = found().rows
+    quick = replace(second, forward=Pass(1, 1), training=Pass(1, 1))
+    section = growth.written(replace(found(), rows=(first, quick)))
+    check_section(section)
+    assert section.verdict[1] == (
+        "By their MACs crops at the 64 cells of 448×448 px take 16.0 times as long, and 35.4 times "
+        "on ever larger images; they were not timed."
+    )
+
+
+def test_a_busy_machine_is_told():
+    assert growth.written(replace(found(), waited=0.3)).how[0] == (
+        "Its threads waited for a core 30 % of the time, as they do where other work runs too: "
+        "seconds are too long, and ratios are rough."
+    )
+    calm = growth.written(replace(found(), waited=0.01)).how
+    assert calm == growth.written(found()).how
 
 
 def test_speed_ups_above_the_ceiling_are_explained():

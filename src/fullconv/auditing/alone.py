@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fullconv.auditing.figures import BYTES, SECONDS, Unit, amount, counted, listed
+from fullconv.auditing.figures import BYTES, SECONDS, Unit, amount, busy, counted, listed
 from fullconv.auditing.measuring.alone import Alone, measure
 from fullconv.auditing.measuring.timing import Say
 from fullconv.auditing.section import Section, Table
@@ -24,6 +24,7 @@ def section(key: str, title: str, subject: Subject, seconds: float, say: Say) ->
         facts=found.to_dict(),
         skipped=tuple(skipped),
         how=(
+            *busy(found.waited),
             f"Medians of rounds in turn, on {found.device} with "
             f"{counted(found.threads, 'thread')}; training without an optimiser, norms by their "
             "running statistics.",

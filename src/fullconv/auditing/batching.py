@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fullconv.auditing.figures import MISSING, amount, counted, figure, listed, percent
+from fullconv.auditing.figures import MISSING, amount, busy, counted, figure, listed, percent
 from fullconv.auditing.figures import SECONDS as UNITS
 from fullconv.auditing.measuring.batches import Batches, Way, measure
 from fullconv.auditing.measuring.padding import SAME
@@ -188,6 +188,7 @@ def _how(found: Batches) -> tuple[str, ...]:
         return ()
     source = "Random images" if found.noise else "The images that were given"
     said = [
+        *busy(found.waited),
         f"{source}, run by the optimized network on {found.device} with "
         f"{counted(found.threads, 'thread')}; medians of up to {counted(found.rounds, 'round')} in "
         "turn, with the work of putting batches together.",

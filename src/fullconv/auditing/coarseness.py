@@ -11,6 +11,7 @@ from fullconv.auditing.figures import (
     MISSING,
     Unit,
     amount,
+    busy,
     counted,
     figure,
     listed,
@@ -213,6 +214,7 @@ def _how(found: Strides) -> tuple[str, ...]:
         "what they see."
     ]
     if found.rounds:
+        said += busy(found.waited)
         said.append(
             f"Seconds are medians of up to {counted(found.rounds, 'round')} in turn of optimized "
             f"networks, on {found.device} with {counted(found.threads, 'thread')}."

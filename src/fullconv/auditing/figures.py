@@ -12,6 +12,9 @@ SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 MACS = ((1e12, "TMAC"), (1e9, "GMAC"), (1e6, "MMAC"), (1e3, "kMAC"), (1.0, "MAC"))
 BYTES = ((2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "bytes"))
 
+BUSY = 0.05
+"""From this share of waiting on, other work shows in what is timed."""
+
 Units = Sequence[tuple[float, str]]
 
 
@@ -65,3 +68,13 @@ def counted(count: int, one: str, many: str = "") -> str:
 def listed(parts: Sequence[str]) -> str:
     """`a, b and c`."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def busy(waited: float | None) -> tuple[str, ...]:
+    """The remark on timings whose threads waited for a core in this share of the time, if any."""
+    if waited is None or waited < BUSY:
+        return ()
+    return (
+        f"Its threads waited for a core {percent(waited)} of the time, as they do where other work "
+        "runs too: seconds are too long, and ratios are rough.",
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fullconv.api.memory import written_bytes
 from fullconv.auditing import alone
-from fullconv.auditing.figures import BYTES, MACS, amount, counted, figure, listed, percent
+from fullconv.auditing.figures import BYTES, MACS, amount, busy, counted, figure, listed, percent
 from fullconv.auditing.figures import SECONDS as UNITS
 from fullconv.auditing.growth_figures import charts, tables
 from fullconv.auditing.measuring.grown import WAYS, Growth, Pass, Row
@@ -81,18 +81,19 @@ def _against_crops(found: Growth) -> tuple[str, ...]:
         if row is not None:
             speed = row.way(way).speed_up
             assert speed is not None
-            largest.setdefault(row, []).append(f"{figure(speed.median)} times {words}")
+            as_long = "" if row in largest else " as long"
+            largest.setdefault(row, []).append(f"{figure(speed.median)} times{as_long} {words}")
     said = [
-        f"Against crops at the same {counted(row.cells, 'cell')} of {times(row.size)} px the map "
-        f"is faster {listed(speeds)}; its MACs allow {figure(row.ceiling)} times, and "
+        f"Crops at the {counted(row.cells, 'cell')} of {times(row.size)} px take "
+        f"{listed(speeds)}; by their MACs it would be {figure(row.ceiling)} times, and "
         f"{figure(found.limit)} on ever larger images."
         for row, speeds in largest.items()
     ]
     if not said and last.cells > 1:
         said.append(
-            f"By its MACs the map can be {figure(last.ceiling)} times as fast as crops at "
-            f"{times(last.size)} px, and {figure(found.limit)} times on ever larger images; it was "
-            "not timed."
+            f"By their MACs crops at the {counted(last.cells, 'cell')} of {times(last.size)} px "
+            f"take {figure(last.ceiling)} times as long, and {figure(found.limit)} times on ever "
+            "larger images; they were not timed."
         )
     return tuple(said)
 
@@ -161,7 +162,7 @@ def _skipped(found: Growth) -> tuple[str, ...]:
 def _how(found: Growth) -> tuple[str, ...]:
     passes = [row.way(way) for row in found.rows for way in WAYS]
     rounds = [one.rounds for one in passes if one.seconds is not None]
-    said = []
+    said = [*busy(found.waited)] if rounds else []
     if rounds:
         low, high = min(rounds), max(rounds)
         span = counted(high, "round") if low == high else f"{low} to {high} rounds"

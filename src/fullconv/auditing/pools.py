@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fullconv.auditing.figures import MACS, Unit, amount, counted, figure, percent
+from fullconv.auditing.figures import MACS, Unit, amount, busy, counted, figure, percent
 from fullconv.auditing.figures import SECONDS as UNITS
 from fullconv.auditing.measuring.pools import Pools, Replaced, measure
 from fullconv.auditing.measuring.timing import Say, Spread
@@ -258,6 +258,7 @@ def _skipped(found: Pools) -> tuple[str, ...]:
 
 def _how(found: Pools) -> tuple[str, ...]:
     said = [
+        *busy(found.waited),
         f"Seconds are medians of up to {counted(found.rounds, 'round')} in turn, on "
         f"{found.device} with {counted(found.threads, 'thread')}; forward as in training, backward "
         "from the gradient of the output to those of input and weights.",

@@ -149,7 +149,7 @@ def test_a_stride_that_is_refused_is_told():
         try:
             fullconv.convert(model, 8, stride=stride)
         except fullconv.RefusedError as error:
-            reasons.append(str(error))
+            reasons.append(str(error).replace("\n", " "))
     found = measure(model, fcn, seconds=3, say=quiet)
     assert reasons
     assert len(found.refused) == len(reasons)

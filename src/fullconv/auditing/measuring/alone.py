@@ -27,6 +27,7 @@ class Alone:
             that does not run.
         forward_peak, training_peak: bytes measured; None where they could not be.
         problem: what the network said where it did not run.
+        waited: share of the time that threads waited for a core; None where it is not told.
         device, threads: where it ran.
     """
 
@@ -35,6 +36,7 @@ class Alone:
     forward_peak: int | None = None
     training_peak: int | None = None
     problem: str = ""
+    waited: float | None = None
     device: str = "cpu"
     threads: int = 1
 
@@ -80,6 +82,7 @@ def measure(
         forward_peak=found.peaks.get("forward"),
         training_peak=found.peaks.get("training"),
         problem=problem,
+        waited=found.waited,
         device=first.device.type,
         threads=torch.get_num_threads(),
     )

@@ -70,6 +70,7 @@ class Batches:
         problem: why the images that were given were not taken.
         once: ways that were run once only.
         rounds: how many numbers seconds are medians of, at most.
+        waited: share of the time that threads waited for a core; None where it is not told.
         device, threads: where it ran.
     """
 
@@ -81,6 +82,7 @@ class Batches:
     problem: str = ""
     once: tuple[str, ...] = ()
     rounds: int = 0
+    waited: float | None = None
     device: str = "cpu"
     threads: int = 1
 
@@ -180,6 +182,7 @@ def measure(
         problem=problem,
         once=tuple(name for name in found.seconds if name in found.once),
         rounds=max((found.rounds(name) for name in found.seconds), default=0),
+        waited=found.waited,
         device=runner.device.type,
         threads=torch.get_num_threads(),
     )

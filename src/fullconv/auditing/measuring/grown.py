@@ -96,6 +96,7 @@ class Growth:
         exponents: by what grows, its exponent over the side; see `exponent`.
         once: what was timed once only, in its first run.
         tells_peak: whether the peak of the memory can be measured here.
+        waited: share of the time that threads waited for a core; None where it is not told.
         device, threads: where it ran.
     """
 
@@ -110,6 +111,7 @@ class Growth:
     exponents: dict[str, float] = field(default_factory=dict)
     once: tuple[str, ...] = ()
     tells_peak: bool = True
+    waited: float | None = None
     device: str = "cpu"
     threads: int = 1
 

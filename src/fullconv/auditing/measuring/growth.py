@@ -106,6 +106,7 @@ def measure(
         exponents=exponents(rows),
         once=tuple(name for name in found.seconds if name in found.once),
         tells_peak=not found.peaks or any(peak is not None for peak in found.peaks.values()),
+        waited=found.waited,
         device=subject.device.type,
         threads=torch.get_num_threads(),
     )
@@ -162,15 +163,15 @@ class _Subject:
         return count
 
     def sides(self, rows: Sequence[Row], batches: Mapping[str, int]) -> dict[str, Side]:
-        """Maps and crops, forward and then in training, small ones first."""
+        """Maps and crops, forward and in training, by their work."""
         found: dict[str, Side] = {}
         for way in WAYS:
             fitting = [row for row in rows if row.way(way).fits]
             for row in fitting:
                 found[_named(way, row)] = self._map(way, row)
-                if row is fitting[0] and len(fitting) > 1:  # about as much work as the next size
+                if row is fitting[0] and len(fitting) > 1:
                     found[_crops(way)] = self._crops(way, fitting[-1].size, batches[way])
-        return found
+        return dict(sorted(found.items(), key=lambda side: side[1].work))
 
     def _map(self, way: str, row: Row) -> Side:
         image = self.noise(row.size)

@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 from fullconv.allconv.counts import CONVS
 from fullconv.allconv.layers import PADS
 from fullconv.allconv.surroundings import behind
+from fullconv.auditing.measuring.contention import since_now
 from fullconv.auditing.measuring.steps import BATCH, Step, laid_out
 from fullconv.auditing.measuring.steps import steps as steps_of
 from fullconv.auditing.measuring.timing import Deadline, Say, Side, Spread, in_turn
@@ -68,6 +69,7 @@ class Pools:
         step_batch: images of a step.
         problem: why there are no steps.
         rounds: how many numbers seconds are medians of, at most.
+        waited: share of the time that threads waited for a core; None where it is not told.
         device, threads: where it ran.
     """
 
@@ -77,6 +79,7 @@ class Pools:
     step_batch: int = 0
     problem: str = ""
     rounds: int = 0
+    waited: float | None = None
     device: str = "cpu"
     threads: int = 1
 
@@ -120,7 +123,7 @@ def measure(
         seconds: how long it may take, about.
         say: told what is being measured.
     """
-    deadline = Deadline(seconds)
+    deadline, waiting = Deadline(seconds), since_now()
     first = next(model.parameters(), torch.empty(0))
     found = pools_of(reading, fcn)
     rows, rounds = [], 0
@@ -141,11 +144,18 @@ def measure(
                 )
                 rounds = max(rounds, count)
             except RefusedError as error:
-                problem = str(error)
+                problem = str(error).replace("\n", " ")
     return Pools(
-        tuple(rows), batch, tuple(steps), step_batch, problem, rounds, first.device.type,
+        tuple(rows),
+        batch,
+        tuple(steps),
+        step_batch,
+        problem,
+        rounds,
+        waiting.share(),
+        first.device.type,
         torch.get_num_threads(),
-    )  # fmt: skip
+    )
 
 
 def _batch(reading: Reading, pools: list[Node], like: Tensor, most: float) -> int:

@@ -73,6 +73,7 @@ class Strides:
         refused: strides that the network cannot have, with the reason.
         allowed: bytes of memory that a pass may take; `given` if that was said.
         rounds: how many numbers seconds are medians of, at most.
+        waited: share of the time that threads waited for a core; None where it is not told.
         device, threads: where it ran.
     """
 
@@ -85,6 +86,7 @@ class Strides:
     allowed: int = 0
     given: bool = False
     rounds: int = 0
+    waited: float | None = None
     device: str = "cpu"
     threads: int = 1
 
@@ -166,7 +168,8 @@ def measure(
                 example=image[:, :, *_corner(window)],
             )
         except RefusedError as error:
-            refused.append(f"Stride {times(stride)}: {error}")
+            reason = str(error).replace("\n", " ")
+            refused.append(f"Stride {times(stride)}: {reason}")
             continue
         budget = Budget(twin, max_memory)
         limit = limit or budget.limit
@@ -195,6 +198,7 @@ def measure(
         allowed=limit,
         given=max_memory is not None,
         rounds=max((found.rounds(name) for name in found.seconds), default=0),
+        waited=found.waited,
         device=first.device.type,
         threads=torch.get_num_threads(),
     )

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from fullconv.auditing.measuring.contention import since_now
 from fullconv.auditing.measuring.peak import peak_of
 
 Say = Callable[[str], None]
@@ -74,12 +75,14 @@ class Times:
         once: the sides that had no round: their only number is that of the warm-up.
         foreseen: sides that were left out, with the seconds a run would take.
         peaks: bytes that a run held at most, where that was asked for; None where it is not told.
+        waited: share of the time that threads waited for a core; None where it is not told.
     """
 
     seconds: Mapping[str, Sequence[float]]
     once: frozenset[str] = frozenset()
     foreseen: Mapping[str, float] = field(default_factory=dict)
     peaks: Mapping[str, int | None] = field(default_factory=dict)
+    waited: float | None = None
 
     def __contains__(self, side: str) -> bool:
         return side in self.seconds
@@ -158,7 +161,7 @@ def in_turn(
     """
     if rounds < 1:
         raise ValueError(f"rounds={rounds} must be positive.")
-    deadline = Deadline(seconds)
+    deadline, waiting = Deadline(seconds), since_now()
     if memory:
         gc.collect()
     first: dict[str, _First] = {}
@@ -186,7 +189,7 @@ def in_turn(
     for name in once:
         took[name] = [first[name].seconds * sides[name].times]
     peaks = {name: one.peak for name, one in first.items()} if memory else {}
-    return Times(took, once, foreseen, peaks)
+    return Times(took, once, foreseen, peaks, waiting.share())
 
 
 def _warmed_up(side: Side, device: str | torch.device, at_least: float, memory: bool) -> _First:
