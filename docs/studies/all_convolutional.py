@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import platform
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ import torch
 
 import fullconv
 from fullconv.cli.progress import Progress
-from fullconv.errors import FullconvError
 from fullconv.storage.description import to_text
 from fullconv.storage.files import atomic
 from fullconv.study.make import study
@@ -26,6 +24,7 @@ from fullconv.study.words import VARIANTS
 from fullconv.training.recipe import Recipe
 from studies import all_convolutional_page as page
 from studies import cifar10, pages, springenberg
+from studies.command import run, say
 
 ROOT = Path(__file__).parents[2]
 WIDTH, SEEDS = 16, 5
@@ -85,17 +84,5 @@ def trained(family: str, file: Path, folder: Path) -> dict[str, Any]:
     return found.to_dict()
 
 
-def say(text: str) -> None:
-    """Progress and remarks."""
-    print(text, file=sys.stderr, flush=True)
-
-
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except FullconvError as error:
-        say(f"error: {error}")
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        say("stopped; what is trained stays, run it again to go on")
-        sys.exit(130)
+    run(main)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -21,12 +20,12 @@ from torch import nn
 
 import fullconv
 from fullconv.cli.progress import Progress
-from fullconv.errors import FullconvError
 from fullconv.evaluate.accuracy import accuracy
 from fullconv.storage.datasets import Dataset, open_dataset, spread
 from fullconv.storage.description import to_text
 from fullconv.storage.files import atomic
 from studies import borders, cifar10, page, pages, small_vgg
+from studies.command import run, say
 
 ROOT = Path(__file__).parents[2]
 SCALES = (32, 40, 48)  # VGG's 256, 320, 384 at an eighth of the size
@@ -94,11 +93,6 @@ def measured(name: str, model: nn.Module, dataset: Dataset, cache: Path) -> dict
     return facts
 
 
-def say(text: str) -> None:
-    """Progress and remarks."""
-    print(text, file=sys.stderr, flush=True)
-
-
 class Sometimes:
     """Says what it is told at most every 10 seconds."""
 
@@ -113,11 +107,4 @@ class Sometimes:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except FullconvError as error:
-        say(f"error: {error}")
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        say("stopped; what is trained and measured stays, run it again to go on")
-        sys.exit(130)
+    run(main)

@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import fullconv
-from fullconv.errors import FullconvError
 from fullconv.hosts.torch_fx.fcn import About
 from fullconv.models import load_model
 from fullconv.storage.description import to_text
 from fullconv.storage.files import atomic
 from studies import cifar10, pages, trained_mobilenet
 from studies import drawbacks_page as page
+from studies.command import run, say
 
 ROOT = Path(__file__).parents[2]
 RANDOM = ("vgg16", "alexnet", "resnet50")
@@ -68,14 +67,5 @@ def audited(name: str) -> dict[str, Any]:
     ).to_dict()  # fmt: skip
 
 
-def say(text: str) -> None:
-    """Progress and remarks."""
-    print(text, file=sys.stderr, flush=True)
-
-
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except FullconvError as error:
-        say(f"error: {error}")
-        sys.exit(error.exit_code)
+    run(main)
