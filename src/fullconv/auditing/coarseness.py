@@ -74,17 +74,15 @@ def _finer(found: Strides) -> tuple[str, ...]:
     if len(found.rows) < 2:
         return ()
     native, last = found.rows[0], found.rows[-1]
-    said = []
-    for row in found.rows[1:3]:
-        slower = "" if row.slower is None else f" and {figure(row.slower.median)} times the seconds"
-        cells, work = figure(row.cells / native.cells), figure(row.macs / native.macs)
+    row = found.rows[1]
+    slower = "" if row.slower is None else f" and {figure(row.slower.median)} times the seconds"
+    cells, work = figure(row.cells / native.cells), figure(row.macs / native.macs)
+    said = [
+        f"A stride of {_stride(row)} has {cells} times the cells for {work} times the MACs{slower}."
+    ]
+    if last is not row:
         said.append(
-            f"A stride of {_stride(row)} has {cells} times the cells for {work} times the MACs"
-            f"{slower}."
-        )
-    if last not in found.rows[1:3]:
-        said.append(
-            f"A stride of {_stride(last)}: {figure(last.macs / native.macs)} times the MACs, "
+            f"The finest, {_stride(last)}, takes {figure(last.macs / native.macs)} times the MACs: "
             f"{amount(last.macs, MACS)}s for {times(found.size)} px."
         )
     return tuple(said)

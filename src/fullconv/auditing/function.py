@@ -20,6 +20,9 @@ KEY, TITLE = "function", "Is it the same function?"
 SECONDS = 30.0
 """What it takes with VGG-16 on two cores."""
 
+ROUNDING = 1e-12
+"""Differences relative to the largest score that are none, in float64."""
+
 PICTURES = 2
 """Images that are shown, at most."""
 
@@ -210,7 +213,7 @@ def _ring_table(far: Reach) -> tuple[Table, ...]:
 
 
 def _ring_chart(far: Reach) -> tuple[Chart, ...]:
-    rings = [ring for ring in far.rings if ring.largest > 0]
+    rings = [ring for ring in far.rings if ring.largest > ROUNDING]
     if len(rings) < 2 or not far.deepest:
         return ()
     return (
