@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from audited import check_section, column, excited, lenet, quiet, small
-from fullconv.auditing import batching
-from fullconv.auditing.measuring.batches import Batches, Way
-from fullconv.auditing.measuring.padding import Padding
+from fullconv.auditing.costs.batches import Batches, Way
+from fullconv.auditing.costs.padding import Padding
 from fullconv.auditing.measuring.timing import Spread
+from fullconv.auditing.sections import batching
 from fullconv.auditing.subject import subject_of
 
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from audited import check_section, column, excited, lenet, quiet, small, strided
-from fullconv.auditing import coarseness
-from fullconv.auditing.measuring.strides import Stride, Strides
+from fullconv.auditing.costs.strides import Stride, Strides
 from fullconv.auditing.measuring.timing import Spread
+from fullconv.auditing.sections import coarseness
 from fullconv.auditing.subject import subject_of
 
 MIB, GIGA = 2**20, 10**9

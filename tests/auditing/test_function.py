@@ -14,10 +14,11 @@ from torch import nn
 
 import fullconv
 from by_hand import crop_map, head_map
-from fullconv.auditing import crops, function
-from fullconv.auditing.reach import reach
-from fullconv.auditing.sameness import measure
-from fullconv.auditing.samples import Named, patch, scaled
+from fullconv.auditing.answers import crops
+from fullconv.auditing.answers.reach import reach
+from fullconv.auditing.answers.sameness import measure
+from fullconv.auditing.answers.samples import Named, patch, scaled
+from fullconv.auditing.sections import function
 from fullconv.geometry import Grid
 from networks import Split, noise, padded_body, ready, unpadded_body
 

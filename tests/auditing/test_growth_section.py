@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from audited import check_section, column, lenet, quiet, small
-from fullconv.auditing import growth
-from fullconv.auditing.measuring.grown import Growth, Pass, Row
+from fullconv.auditing.costs.grown import Growth, Pass, Row
 from fullconv.auditing.measuring.timing import Spread
+from fullconv.auditing.sections import growth
 from fullconv.auditing.subject import subject_of
 from networks import Net
 

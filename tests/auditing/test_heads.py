@@ -7,7 +7,8 @@ import torch
 from fc_networks import Functional, Twice, Wide, subject
 from torch import nn
 
-from fullconv.auditing.heads import (
+from fullconv.auditing.subject import subject_of
+from fullconv.auditing.weights.heads import (
     decimated,
     fc_layers,
     first_over_cells,
@@ -16,7 +17,6 @@ from fullconv.auditing.heads import (
     shared_with,
     total,
 )
-from fullconv.auditing.subject import subject_of
 from fullconv.models.torchvision_import import import_torchvision
 from networks import LeNet
 

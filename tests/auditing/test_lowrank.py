@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from fc_networks import Functional, Twice, Wide, quiet, subject
 from torch import nn
 
-from fullconv.auditing import lowrank
-from fullconv.auditing.heads import fc_layers, first_over_cells
-from fullconv.auditing.lowrank import low_rank
-from fullconv.auditing.samples import noise as random_image
+from fullconv.auditing.answers.samples import noise as random_image
+from fullconv.auditing.weights import lowrank
+from fullconv.auditing.weights.heads import fc_layers, first_over_cells
+from fullconv.auditing.weights.lowrank import low_rank
 from networks import noise
 
 IMAGES = [noise(3, 14, 16, seed=seed) for seed in range(3)]

@@ -11,10 +11,11 @@ from fc_networks import Wide, quiet, subject
 from torch import nn
 
 import fullconv
-from fullconv.auditing import parameters, spectra
-from fullconv.auditing.counts import measure
-from fullconv.auditing.lowrank import LowRank
+from fullconv.auditing.sections import parameters
 from fullconv.auditing.subject import subject_of
+from fullconv.auditing.weights import spectra
+from fullconv.auditing.weights.counts import measure
+from fullconv.auditing.weights.lowrank import LowRank
 from fullconv.models.torchvision_import import import_torchvision
 from networks import LeNet, noise, unpadded_body
 

@@ -6,10 +6,10 @@ import pytest
 from torch import nn
 
 from audited import check_section, excited, lenet, quiet, small
-from fullconv.auditing import pools
-from fullconv.auditing.measuring.pools import Pools, Replaced
-from fullconv.auditing.measuring.steps import Step
+from fullconv.auditing.costs.pools import Pools, Replaced
+from fullconv.auditing.costs.steps import Step
 from fullconv.auditing.measuring.timing import Spread
+from fullconv.auditing.sections import pools
 from fullconv.auditing.subject import subject_of
 from networks import Net
 

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import nn
 
 import fullconv
-from fullconv.auditing import shift
-from fullconv.auditing.features import NOISES, measure
-from fullconv.auditing.samples import Named
+from fullconv.auditing.answers.features import NOISES, measure
+from fullconv.auditing.answers.samples import Named
+from fullconv.auditing.sections import shift
 from networks import noise, ready
 
 AMPLE = 1e5

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from fullconv.auditing import spectra
-from fullconv.auditing.spectra import random_rank, spectrum
+from fullconv.auditing.weights import spectra
+from fullconv.auditing.weights.spectra import random_rank, spectrum
 from networks import noise
 
 

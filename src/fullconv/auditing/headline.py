@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fullconv.auditing import function
 from fullconv.auditing.figures import counted
 from fullconv.auditing.section import Section
+from fullconv.auditing.sections import function
 from fullconv.auditing.subject import Subject
 
 SEES = {"window": "the window around every cell", "image": "all of the image"}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fullconv.auditing import (
+from fullconv.auditing.section import Section
+from fullconv.auditing.sections import (
     batching,
     coarseness,
     function,
@@ -14,7 +15,6 @@ from fullconv.auditing import (
     pools,
     shift,
 )
-from fullconv.auditing.section import Section
 from fullconv.auditing.subject import Subject
 from fullconv.errors import FullconvError
 from fullconv.evaluate.scoring import is_out_of_memory

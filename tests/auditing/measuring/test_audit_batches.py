@@ -11,7 +11,7 @@ import fullconv
 from audited import excited, lenet, quiet, small
 from fullconv.api.costs import macs
 from fullconv.api.memory import Budget
-from fullconv.auditing.measuring.batches import COUNTS, drawn_sizes, measure
+from fullconv.auditing.costs.batches import COUNTS, drawn_sizes, measure
 from networks import noise
 
 MIB = 2**20

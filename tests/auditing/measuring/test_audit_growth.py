@@ -10,8 +10,8 @@ from torch import nn
 
 import fullconv
 from audited import excited, lenet, quiet, small
-from fullconv.auditing.measuring.grown import WAYS, exponent
-from fullconv.auditing.measuring.growth import measure, sizes_of
+from fullconv.auditing.costs.grown import WAYS, exponent
+from fullconv.auditing.costs.growth import measure, sizes_of
 
 MIB = 2**20
 

@@ -13,7 +13,7 @@ import fullconv
 from audited import excited, lenet, quiet, small, strided
 from fullconv.allconv.build import plan as allconv_plan
 from fullconv.api.costs import macs
-from fullconv.auditing.measuring.pools import convolution, measure, pools_of
+from fullconv.auditing.costs.pools import convolution, measure, pools_of
 from fullconv.blueprint import Pool
 from fullconv.geometry import Sweep
 from fullconv.hosts.torch_fx.read import read

@@ -9,7 +9,7 @@ from torch import nn
 import fullconv
 from audited import excited, lenet, quiet, small, strided
 from fullconv.api.costs import macs
-from fullconv.auditing.measuring.strides import finer, measure, outside
+from fullconv.auditing.costs.strides import finer, measure, outside
 from networks import Net
 
 MIB = 2**20

@@ -5,11 +5,11 @@ from __future__ import annotations
 from math import prod
 
 from fullconv.api.verify import Certificate
-from fullconv.auditing.crops import Compared, picture
+from fullconv.auditing.answers.crops import Compared, picture
+from fullconv.auditing.answers.reach import Reach
+from fullconv.auditing.answers.sameness import Sameness, measure
+from fullconv.auditing.answers.samples import Say, named
 from fullconv.auditing.figures import counted, figure, listed, percent
-from fullconv.auditing.reach import Reach
-from fullconv.auditing.sameness import Sameness, measure
-from fullconv.auditing.samples import Say, named
 from fullconv.auditing.section import Chart, Picture, Section, Series, Table
 from fullconv.auditing.subject import Subject
 from fullconv.geometry import times

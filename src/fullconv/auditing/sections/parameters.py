@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from fullconv.auditing.counts import Parameters, measure
 from fullconv.auditing.figures import MACS, MISSING, Unit, amount, counted, figure, percent
-from fullconv.auditing.lowrank import KEPT, Cut, LowRank
 from fullconv.auditing.measuring.timing import Say
 from fullconv.auditing.section import Chart, Section, Series, Table
 from fullconv.auditing.subject import Subject
+from fullconv.auditing.weights.counts import Parameters, measure
+from fullconv.auditing.weights.lowrank import KEPT, Cut, LowRank
 
 KEY, TITLE = "parameters", "What happens to the parameters?"
 

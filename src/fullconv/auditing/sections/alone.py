@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from fullconv.auditing.costs.alone import Alone, measure
 from fullconv.auditing.figures import BYTES, SECONDS, Unit, amount, busy, counted, listed
-from fullconv.auditing.measuring.alone import Alone, measure
 from fullconv.auditing.measuring.timing import Say
 from fullconv.auditing.section import Section, Table
 from fullconv.auditing.subject import Subject

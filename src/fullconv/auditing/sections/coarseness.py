@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fullconv.api.memory import written_bytes
+from fullconv.auditing.costs.strides import Stride, Strides, measure
 from fullconv.auditing.figures import (
     BYTES,
     MACS,
@@ -18,7 +19,6 @@ from fullconv.auditing.figures import (
     percent,
 )
 from fullconv.auditing.figures import SECONDS as UNITS
-from fullconv.auditing.measuring.strides import Stride, Strides, measure
 from fullconv.auditing.measuring.timing import Say
 from fullconv.auditing.section import Chart, Section, Series, Table
 from fullconv.auditing.subject import Subject

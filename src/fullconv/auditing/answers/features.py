@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fullconv.auditing.samples import Named, Say, noise, patch, scaled, top_classes
+from fullconv.auditing.answers.samples import Named, Say, noise, patch, scaled, top_classes
 from fullconv.evaluate.scoring import probabilities_of
 from fullconv.geometry import times
 from fullconv.hosts.torch_fx.fcn import FCN, copy_graph, tensors_of

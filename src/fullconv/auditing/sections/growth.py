@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from fullconv.api.memory import written_bytes
-from fullconv.auditing import alone
+from fullconv.auditing.costs.grown import WAYS, Growth, Pass, Row
+from fullconv.auditing.costs.growth import measure
 from fullconv.auditing.figures import BYTES, MACS, amount, busy, counted, figure, listed, percent
 from fullconv.auditing.figures import SECONDS as UNITS
-from fullconv.auditing.growth_figures import charts, tables
-from fullconv.auditing.measuring.grown import WAYS, Growth, Pass, Row
-from fullconv.auditing.measuring.growth import measure
 from fullconv.auditing.measuring.timing import Say
 from fullconv.auditing.section import Section
+from fullconv.auditing.sections import alone
+from fullconv.auditing.sections.growth_figures import charts, tables
 from fullconv.auditing.subject import Subject
 from fullconv.geometry import times
 

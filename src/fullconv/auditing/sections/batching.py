@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from fullconv.auditing.costs.batches import Batches, Way, measure
+from fullconv.auditing.costs.padding import SAME
 from fullconv.auditing.figures import MISSING, amount, busy, counted, figure, listed, percent
 from fullconv.auditing.figures import SECONDS as UNITS
-from fullconv.auditing.measuring.batches import Batches, Way, measure
-from fullconv.auditing.measuring.padding import SAME
 from fullconv.auditing.measuring.timing import Say
 from fullconv.auditing.section import Chart, Section, Series, Table
 from fullconv.auditing.subject import Subject

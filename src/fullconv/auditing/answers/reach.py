@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fullconv.auditing.samples import Named, noise, patch
+from fullconv.auditing.answers.samples import Named, noise, patch
 from fullconv.evaluate.scoring import score
 from fullconv.geometry import Grid, times
 from fullconv.hosts.torch_fx.fcn import FCN

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from math import prod
 
-from fullconv.auditing.features import Shift, measure
+from fullconv.auditing.answers.features import Shift, measure
+from fullconv.auditing.answers.samples import Say, named
 from fullconv.auditing.figures import MISSING, counted, figure, percent
-from fullconv.auditing.samples import Say, named
 from fullconv.auditing.section import Chart, Section, Series, Table
 from fullconv.auditing.subject import Subject
 from fullconv.geometry import times

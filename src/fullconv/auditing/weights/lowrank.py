@@ -16,11 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx
 
-from fullconv.auditing.heads import FcLayer
+from fullconv.auditing.answers.samples import CROP_BATCH, Named, noise, patch, scaled, top_classes
 from fullconv.auditing.measuring.timing import Deadline, Say
-from fullconv.auditing.samples import CROP_BATCH, Named, noise, patch, scaled, top_classes
-from fullconv.auditing.spectra import Spectrum, random_rank, spectrum
 from fullconv.auditing.subject import Subject
+from fullconv.auditing.weights.heads import FcLayer
+from fullconv.auditing.weights.spectra import Spectrum, random_rank, spectrum
 from fullconv.hosts.torch_fx.fcn import tensors_of
 from fullconv.hosts.torch_fx.sharing import share
 from fullconv.hosts.torch_fx.tracing import in_eval

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from fullconv.auditing.costs.grown import WAYS, Growth, Row
 from fullconv.auditing.figures import BYTES, MACS, SECONDS, Unit, figure
-from fullconv.auditing.measuring.grown import WAYS, Growth, Row
 from fullconv.auditing.section import Chart, Series, Table
 from fullconv.geometry import times
 

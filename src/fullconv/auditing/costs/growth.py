@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from fullconv.api.costs import ceiling_of_large_images, macs
 from fullconv.api.memory import Budget, peak_bytes
 from fullconv.api.sliding import cut
-from fullconv.auditing.measuring.grown import WAYS, Growth, Pass, Row, exponents
+from fullconv.auditing.costs.grown import WAYS, Growth, Pass, Row, exponents
 from fullconv.auditing.measuring.passes import train, trainable, training_bytes
 from fullconv.auditing.measuring.timing import Deadline, Say, Side, Times, clock, in_turn
 from fullconv.geometry import Grid, times

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fullconv.api.costs import macs
 from fullconv.api.memory import Budget
-from fullconv.auditing.measuring.padding import Padding, Size, compare
+from fullconv.auditing.costs.padding import Padding, Size, compare
 from fullconv.auditing.measuring.timing import Deadline, Say, Side, Spread, Times, clock, in_turn
 from fullconv.evaluate.words import BATCH
 from fullconv.hosts.torch_fx.fcn import FCN, tensors_of

@@ -13,7 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from fullconv.api.sliding import score_cells
-from fullconv.auditing.samples import CROP_BATCH, Named, Say, noise, patch, scaled, top_classes
+from fullconv.auditing.answers.samples import (
+    CROP_BATCH,
+    Named,
+    Say,
+    noise,
+    patch,
+    scaled,
+    top_classes,
+)
 from fullconv.evaluate.scoring import score
 from fullconv.geometry import Grid, times
 from fullconv.hosts.torch_fx.fcn import FCN

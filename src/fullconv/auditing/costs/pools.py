@@ -13,9 +13,9 @@ from torch import Tensor, fx, nn
 from fullconv.allconv.counts import CONVS
 from fullconv.allconv.layers import PADS
 from fullconv.allconv.surroundings import behind
+from fullconv.auditing.costs.steps import BATCH, Step, laid_out
+from fullconv.auditing.costs.steps import steps as steps_of
 from fullconv.auditing.measuring.contention import since_now
-from fullconv.auditing.measuring.steps import BATCH, Step, laid_out
-from fullconv.auditing.measuring.steps import steps as steps_of
 from fullconv.auditing.measuring.timing import Deadline, Say, Side, Spread, in_turn
 from fullconv.blueprint import Node, Pool
 from fullconv.errors import RefusedError

@@ -11,7 +11,9 @@ import torch
 from fullconv.allconv.build import plan as allconv_plan
 from fullconv.allconv.edits import ScoresHead
 from fullconv.api.costs import counting, macs
-from fullconv.auditing.heads import (
+from fullconv.auditing.measuring.timing import Say
+from fullconv.auditing.subject import Subject
+from fullconv.auditing.weights.heads import (
     FcLayer,
     decimated,
     fc_layers,
@@ -21,9 +23,7 @@ from fullconv.auditing.heads import (
     shared_with,
     total,
 )
-from fullconv.auditing.lowrank import LowRank, low_rank
-from fullconv.auditing.measuring.timing import Say
-from fullconv.auditing.subject import Subject
+from fullconv.auditing.weights.lowrank import LowRank, low_rank
 from fullconv.errors import RefusedError
 from fullconv.geometry import times
 from fullconv.hosts.torch_fx.tracing import in_eval

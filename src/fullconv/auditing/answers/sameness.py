@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from fullconv.api.verify import CELLS, Certificate, verify
-from fullconv.auditing.crops import Band, Compared, bands, compare
-from fullconv.auditing.reach import Reach, reach
-from fullconv.auditing.samples import Named, Say, patch
+from fullconv.auditing.answers.crops import Band, Compared, bands, compare
+from fullconv.auditing.answers.reach import Reach, reach
+from fullconv.auditing.answers.samples import Named, Say, patch
 from fullconv.hosts.torch_fx.fcn import FCN
 from fullconv.hosts.torch_fx.tracing import in_eval
 

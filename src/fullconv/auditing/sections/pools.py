@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fullconv.auditing.costs.pools import Pools, Replaced, measure
 from fullconv.auditing.figures import MACS, Unit, amount, busy, counted, figure, percent
 from fullconv.auditing.figures import SECONDS as UNITS
-from fullconv.auditing.measuring.pools import Pools, Replaced, measure
 from fullconv.auditing.measuring.timing import Say, Spread
 from fullconv.auditing.section import Chart, Section, Series, Table
 from fullconv.auditing.subject import Subject

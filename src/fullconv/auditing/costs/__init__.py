@@ -1,0 +1,1 @@
+"""What passes cost: counted, timed and compared."""

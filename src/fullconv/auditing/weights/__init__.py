@@ -1,0 +1,1 @@
+"""What weights there are, and how few would do."""
