@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 import fullconv
+from fullconv.auditing.machine import cpu_name
 
 LIBRARIES = ("torch", "torchvision", "timm", "monai")
 
@@ -30,15 +31,6 @@ def describe(device: str = "cpu") -> dict[str, str]:
         about["gpu"] = torch.cuda.get_device_name(device)
         about["cuda"] = str(torch.version.cuda)
     return about
-
-
-def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The processor's name, from Linux or else from Python."""
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def has_bf16() -> bool:

@@ -9,13 +9,13 @@ again. To use two cores, let a process of its own train each family first: `--fa
 from __future__ import annotations
 
 import argparse
-import platform
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import fullconv
+from fullconv.auditing.machine import cpu_name
 from fullconv.cli.progress import Progress
 from fullconv.storage.description import to_text
 from fullconv.storage.files import atomic
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
         "width": WIDTH,
         "hidden": springenberg.HIDDEN,
         "recipe": RECIPE.to_dict(),
-        "machine": platform.machine(),
+        "processor": cpu_name(),
         "versions": {"fullconv": fullconv.__version__, "torch": torch.__version__},
         "families": families,
     }

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fullconv.storage.files import atomic
+from studies.all_convolutional_words import conclusion
 from studies.pages import markdown, wrapped
 
 MADE_BY = "make study-allconv"
@@ -18,7 +19,7 @@ def body(facts: Facts) -> str:
     """All that the study found, as Markdown."""
     families = facts["families"]
     parts = [wrapped(_about(facts)), f"![{ALT}](images/{PICTURE})", "## What the data say"]
-    parts += [wrapped(paragraph) for paragraph in conclusion(facts)]
+    parts += [wrapped(paragraph) for paragraph in conclusion(facts).values()]
     for family, found in families.items():
         parts += [f"## Family {family}", wrapped(LAYERS[family]), _table(found)]
         sentences = [f"- {row['sentence']}" for row in found["rows"]]
@@ -54,7 +55,8 @@ def _about(facts: Facts) -> str:
         f"{len(base['errors'])} seeds; ± is the standard deviation over seeds, brackets are 95 % "
         "intervals of the paired difference by Student's t. Step times are medians of "
         f"{step['rounds']} rounds in turn, {step['batch']} images, {step['threads']} thread, "
-        f"brackets the middle half of the rounds; PyTorch {facts['versions']['torch']}."
+        f"brackets the middle half of the rounds; {facts.get('processor', facts['machine'])}, "
+        f"PyTorch {facts['versions']['torch']}."
     )
 
 
@@ -86,104 +88,6 @@ def _row(row: Facts) -> list[str]:
         f"{step['backward']:.1f}",
         f"{step['ratio']:.2f} [{step['low']:.2f}, {step['high']:.2f}]",
     ]
-
-
-def conclusion(facts: Facts) -> list[str]:
-    """What holds over the families, a paragraph each; no more than the intervals allow."""
-    families = facts["families"]
-    bases = {family: _of(found, "fc") for family, found in families.items()}
-    deviations = [base["deviation"] for base in bases.values()]
-    saved = [
-        1 - _of(found, "gap")["parameters"] / bases[family]["parameters"]
-        for family, found in families.items()
-    ]
-    said = [
-        f"**The FC head against 1×1 convolution and average (gap).** {_over(families, 'gap')} It "
-        f"has {_range([100 * share for share in saved], '.0f')} % fewer parameters. The standard "
-        f"deviation of the base over seeds is {_range(deviations, '.2f')} points; against the "
-        f"mean of the base, that of gap is {_within(families, 'gap')}.",
-    ]
-    for variant, title in (
-        ("strided", "**Max pools dropped, their stride in the convolution before (strided).**"),
-        ("convpool", "**A convolution before each pool (convpool).**"),
-        ("allconv", "**Convolutions in the place of pools (allconv).**"),
-    ):
-        ratios = [_of(found, variant)["step"]["ratio"] for found in families.values()]
-        beside = [
-            _of(found, variant)["step"]["ratio"] / _of(found, "gap")["step"]["ratio"]
-            for found in families.values()
-        ]
-        added = [
-            _of(found, variant)["parameters"] - _of(found, "gap")["parameters"]
-            for found in families.values()
-        ]
-        more = f", {_range(added, ',.0f')} parameters more than gap" if any(added) else ""
-        said.append(
-            f"{title} {_over(families, variant)} Against the mean of fc its own is "
-            f"{_within(families, variant)}. A step "
-            f"takes {_range(ratios, '.2f')} times that of fc, {_range(beside, '.2f')} times that "
-            f"of gap{more}."
-        )
-    said.append(
-        "**What this does not say.** The networks are a sixth as wide as the paper's and were "
-        f"trained for {facts['recipe']['epochs']} epochs instead of 350: none is near its best, "
-        "and how variants rank at the end of a long training may be another matter. The intervals "
-        "are over seeds, on one test set, with one recipe for all, which was not tuned for any."
-    )
-    return said
-
-
-def _over(families: Facts, variant: str) -> str:
-    """In which families a variant errs more or less than the base, by its intervals."""
-    more, less, neither = [], [], []
-    for family, found in families.items():
-        difference = _of(found, variant)["difference"]
-        points = f"{family} ({difference['value']:+.2f})"
-        if difference["low"] is not None and difference["low"] > 0:
-            more.append(points)
-        elif difference["high"] is not None and difference["high"] < 0:
-            less.append(points)
-        else:
-            neither.append(points)
-    parts = []
-    if more:
-        parts.append(f"errs more than fc in {_listed(more)}")
-    if less:
-        parts.append(f"errs less than fc in {_listed(less)}")
-    if neither:
-        parts.append(f"shows no difference beyond chance in {_listed(neither)}")
-    text = "; ".join(parts)
-    return f"It {text}, in points."
-
-
-def _within(families: Facts, variant: str) -> str:
-    """How the drop compares with the standard deviation of the base."""
-    inside, beyond, none = [], [], []
-    for family, found in families.items():
-        base, row = _of(found, "fc"), _of(found, variant)
-        drop = row["error"] - base["error"]
-        (none if drop <= 0 else inside if drop <= base["deviation"] else beyond).append(family)
-    parts = []
-    if none:
-        parts.append(f"not above it in {_listed(none)}")
-    if inside:
-        parts.append(f"above it, by less than one standard deviation, in {_listed(inside)}")
-    if beyond:
-        parts.append(f"above it, by more than one standard deviation, in {_listed(beyond)}")
-    return "; ".join(parts)
-
-
-def _of(found: Facts, variant: str) -> Facts:
-    return next(row for row in found["rows"] if row["variant"] == variant)
-
-
-def _range(values: list[float], form: str) -> str:
-    low, high = format(min(values), form), format(max(values), form)
-    return low if low == high else f"{low} to {high}"
-
-
-def _listed(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def draw(path: Path, facts: Facts) -> None:

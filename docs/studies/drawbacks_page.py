@@ -6,7 +6,7 @@ from typing import Any
 
 from fullconv.auditing.figures import BYTES, MACS, SECONDS, Unit, amount, figure, percent
 from fullconv.geometry import times
-from studies.all_convolutional_page import conclusion
+from studies.all_convolutional_words import conclusion
 from studies.pages import markdown, wrapped
 
 MADE_BY = "make drawbacks"
@@ -138,17 +138,18 @@ def _borders(found: Facts, facts: Facts) -> list[str]:
     )
     return [
         "**Borders are not those of crops.** A padded network sees zeros around each crop; its map "
-        f"has the neighbouring pixels there. Layers that pad: {padded}. MobileNetV2 with trained "
-        f"weights, on {len(found['images'])} photographs: the top class of "
-        f"{found['changed']:,} of {found['compared']:,} cells is not that of the crop at the same "
-        f"place ({percent(found['changed'] / found['compared'])}); scores differ by "
-        f"{figure(found['difference'])} of their standard deviation on average. Which of the two "
-        "is more often right is another question; [one study](dense-evaluation.md) finds "
-        "cells inside "
-        "the map to err less than crops.",
-        "The border of the image itself reaches inwards: cells that far from the rim of the map "
+        "has the neighbouring pixels there (Simonyan & Zisserman 2015, section 3.2). Layers that "
+        f"pad: {padded}. MobileNetV2 with trained weights, on {len(found['images'])} photographs: "
+        f"the top class of {found['changed']:,} of {found['compared']:,} cells looked at, many of "
+        "them at the rim, is not that of the crop at the same place "
+        f"({percent(found['changed'] / found['compared'])}); scores differ by "
+        f"{figure(found['difference'])} of the standard deviation of all scores on average. Which "
+        "of the two is more often right is another question; [one study](dense-evaluation.md) "
+        "finds cells inside the map to err less than crops.",
+        "The border of the image itself reaches inwards. Cells that far from the rim of the map "
         "differ from those of the same picture with more picture around it by so much of the "
-        f"standard deviation of the scores, and none deeper than {reach['deepest']} cells "
+        f"standard deviation of the scores; the {reach['deepest']} outermost do, as many as the "
+        "padding can reach by its geometry, and the one in the middle of this map does not "
         "(MobileNetV2):",
         markdown(("cells from the rim", "cells", "difference"), rings),
         "Networks without padding have none of this: each cell is its crop, exactly.",
@@ -211,15 +212,19 @@ CONTEXT = (
 
 def _head(facts: Facts, study: Facts) -> list[str]:
     saved = []
-    for name in ("vgg16", "alexnet"):
+    for name in ("alexnet", "vgg16"):
         known = {variant["key"]: variant for variant in facts[name]["parameters"]["variants"]}
         share = 1 - known["gap"]["parameters"] / known["classifier"]["parameters"]
         saved.append(f"{percent(share, 1)} of {NAMES[name]}'s parameters")
     return [
-        f"This is what people mean by saving parameters: {' and '.join(saved)} go. It is another "
-        "network, to be trained again. Does it lose accuracy? From [the study](all-convolutional-"
-        "study.md) on CIFAR-10, small networks with five seeds each:",
-        conclusion(study)[0],
+        "This is what people mean by saving parameters (Lin et al. 2014, section 3.2): "
+        f"{' and '.join(saved)} go. Between the two lies an fc6 with fewer taps and channels, as "
+        f"DeepLab took it (Chen et al. 2015, section 3.2): {known['large field']['parameters']:,} "
+        "parameters for VGG-16. Each is another network, to be trained again. Does it lose "
+        "accuracy? From [the study](all-convolutional-study.md) on CIFAR-10, small "
+        "networks with five seeds each:",
+        conclusion(study)["control"],
+        conclusion(study)["gap"],
     ]
 
 
@@ -235,7 +240,7 @@ def _pools(facts: Facts, study: Facts) -> list[str]:
         lines.append(
             (NAMES[name], str(len(pools)), f"{added:,}",
              _sum_ratio(pools, "forward"), _sum_ratio(pools, "backward"),
-             figure(conv["ratio"]["median"]) if both else "–")
+             _with_span(conv["ratio"]) if both else "–")
         )  # fmt: skip
     header = (
         "network", "pools", "parameters added", "convolution ÷ pool, forward",
@@ -243,10 +248,12 @@ def _pools(facts: Facts, study: Facts) -> list[str]:
     )  # fmt: skip
     return [
         "A pool has no weights; a convolution of all channels in its place has C² times its "
-        "kernel. Each pool of the body timed against that convolution, and a whole training step:",
+        "kernel. Each pool of the body timed against that convolution, and a whole training step "
+        "(in brackets the lowest and the highest round; where they hold 1, nothing is told "
+        "apart):",
         markdown(header, lines),
         "The same study on what it does to accuracy, and to a step of small networks:",
-        *conclusion(study)[1:4],
+        *(conclusion(study)[variant] for variant in ("strided", "convpool", "allconv")),
         "Springenberg et al. (2015), table 3, after long training of networks six times as wide: "
         "All-CNN errs less than its base in families A, B and C, Strided-CNN more in all three.",
     ]
@@ -260,8 +267,8 @@ def _how(audits: dict[str, Facts], study: Facts) -> str:
     return (
         "Each network was audited as `fullconv audit` does it; your own network has other figures, "
         "and the same command gives them. VGG-16, AlexNet and ResNet-50 have random weights here, "
-        "on which nothing quoted from them depends. MobileNetV2 is a trained ImageNet "
-        "classifier of "
+        "on which nothing quoted from them depends but the rounding in the first table. "
+        "MobileNetV2 is a trained ImageNet classifier of "
         f"1,001 classes. {runs[0]['processor']}, {runs[0]['threads']} threads, PyTorch "
         f"{runs[0]['torch']}; time taken: {taken}. Seconds are medians of few rounds: read ratios. "
         f"All figures lie in `docs/studies/drawbacks.json`. Study: {study['data']}."
@@ -272,6 +279,10 @@ def _sum_ratio(pools: list[Facts], way: str) -> str:
     """All convolutions together against all pools together."""
     conv = sum(pool[f"conv_{way}"]["median"] for pool in pools)
     return figure(conv / sum(pool[f"pool_{way}"]["median"] for pool in pools))
+
+
+def _with_span(ratio: Facts) -> str:
+    return f"{ratio['median']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]"
 
 
 def _seconds_ratio(row: Facts) -> str:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from studies import all_convolutional_page as page
+from studies import all_convolutional_words as words
 from studies import pages, springenberg
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -54,14 +55,55 @@ def test_networks_have_the_layers_of_the_paper(family):
         assert model[:-5](torch.zeros(2, 3, 32, 32)).shape == (2, 8, 6, 6)
 
 
-def test_no_more_is_said_than_the_intervals_allow():
+def test_pools_are_compared_with_the_network_that_has_their_head():
+    from scipy import stats
+
+    found = words.comparisons(FACTS["families"])
+    raw = []
+    for variant, other in (
+        ("gap", "fc"),
+        ("strided", "gap"),
+        ("convpool", "gap"),
+        ("allconv", "gap"),
+    ):
+        for family, one in zip(FACTS["families"], found[variant], strict=True):
+            rows = {row["variant"]: row for row in FACTS["families"][family]["rows"]}
+            own, base = ([run["error"] for run in rows[name]["runs"]] for name in (variant, other))
+            assert one.found.value == pytest.approx(np.mean(own) - np.mean(base))
+            raw.append((stats.ttest_rel(own, base).pvalue, one))
+    raw.sort(key=lambda pair: pair[0])
+    most = 0.0  # Holm by hand: over all twelve
+    for place, (p, one) in enumerate(raw):
+        most = max(most, min(1.0, (12 - place) * p))
+        assert one.p == pytest.approx(most)
+
+
+def test_no_more_is_said_than_the_tests_allow():
     facts = copy.deepcopy(FACTS)
     for found in facts["families"].values():
-        row = next(row for row in found["rows"] if row["variant"] == "gap")
-        row["difference"].update(value=-0.5, low=-1.0, high=0.1)
+        rows = {row["variant"]: row for row in found["rows"]}
+        for run, base, shift in zip(
+            rows["gap"]["runs"], rows["fc"]["runs"], (1, -1, 2, -2, 0.1), strict=True
+        ):
+            run["error"] = base["error"] + shift
+    said = words.conclusion(facts)["gap"]
+    assert "it cannot be told from it in A (+0.02 [" in said
+    for run, base in zip(rows["gap"]["runs"], rows["fc"]["runs"], strict=True):
+        run["error"] = base["error"] - 5 - 0.001 * run["seed"]
+    said = words.conclusion(facts)["gap"]
+    assert "it errs less in C (-5.00 [" in said
+    assert "cannot be told from it in A (+0.02 [" in said
+
+
+def test_the_drop_is_held_against_a_pooled_deviation():
+    facts = copy.deepcopy(FACTS)
+    for found in facts["families"].values():
+        for row in found["rows"]:
+            row["deviation"] = 0.5 if row["variant"] in ("fc", "exact") else 9.0
+            row["error"] = 20.0 if row["variant"] == "fc" else 20.4
     assert (
-        "shows no difference beyond chance in A (-0.50), B (-0.50) and C (-0.50)"
-        in (page.conclusion(facts)[0])
+        "within one standard deviation (0.50 points) in every family"
+        in (words.conclusion(facts)["gap"])
     )
-    row["difference"].update(high=-0.1)
-    assert "It errs less than fc in C (-0.50); shows" in page.conclusion(facts)[0]
+    found["rows"][2]["error"] = 21.0
+    assert "beyond one standard deviation (0.50) in C; in A and B" in words.conclusion(facts)["gap"]
