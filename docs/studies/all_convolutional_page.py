@@ -55,7 +55,7 @@ def _about(facts: Facts) -> str:
         f"{len(base['errors'])} seeds; ± is the standard deviation over seeds, brackets are 95 % "
         "intervals of the paired difference by Student's t. Step times are medians of "
         f"{step['rounds']} rounds in turn, {step['batch']} images, {step['threads']} thread, "
-        f"brackets the middle half of the rounds; {facts.get('processor', facts['machine'])}, "
+        f"brackets the middle half of the rounds; {facts['processor']}, "
         f"PyTorch {facts['versions']['torch']}."
     )
 
