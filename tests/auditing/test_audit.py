@@ -12,9 +12,12 @@ from torch import nn
 
 import fullconv
 from fullconv.auditing import audit as auditing
+from fullconv.auditing.headline import headline
 from fullconv.auditing.questions import SECTIONS, Question
 from fullconv.auditing.section import Section
+from fullconv.auditing.subject import subject_of
 from fullconv.errors import FullconvError, RefusedError, UsageError
+from fullconv.evaluate.scoring import WeightsError
 from fullconv.hosts.torch_fx.fcn import About
 from networks import LeNet, noise
 
@@ -89,7 +92,9 @@ def questioned(monkeypatch, ask, key: str = "broken") -> None:
 
 def test_the_verdict_begins_with_the_headline_and_follows_the_sections(lenet):
     assert [section.key for section in lenet.sections] == ["function", "parameters"]
-    assert lenet.headline == "Yes: the network can be made fully convolutional exactly."
+    assert lenet.headline == (
+        "Yes: the network can be made fully convolutional exactly. It keeps its 44,426 parameters."
+    )
     function, parameters = lenet.sections
     assert lenet.verdict == (lenet.headline, *function.verdict, *parameters.verdict)
     assert function.verdict
@@ -156,7 +161,7 @@ def test_its_name(about, name, expected):
 def test_remarks_come_before_the_verdict():
     found = fullconv.audit(LeNet(), 28, sections=QUICK, remarks=["The weights are random."])
     assert found.to_dict()["remarks"] == ["The weights are random."]
-    text = str(found)
+    text = " ".join(str(found).split())
     assert text.index("The weights are random.") < text.index(found.headline)
 
 
@@ -291,23 +296,64 @@ def test_a_window_that_is_not_the_networks_is_refused_at_once():
     [("window", "they see the window around every cell."), ("image", "they see all of the image.")],
 )
 def test_ops_that_look_at_the_whole_map_are_a_choice(context, sees):
-    found = fullconv.audit(squeezing(), 16, context=context, sections=QUICK)
+    found = fullconv.audit(squeezing(), 16, context=context, seconds=3, sections=["function"])
     assert found.headline.startswith("Yes, with a choice: ")
     assert "1 context op looks at the whole map" in found.headline
     assert found.headline.endswith(sees)
 
 
-def test_a_certificate_that_fails_is_said_first(lenet):
-    from fullconv.auditing.headline import headline
-    from fullconv.auditing.subject import subject_of
+PLAN = "Yes, by its plan (not proved in this run)"
 
+
+def test_without_a_certificate_it_is_the_plan_that_says_yes():
+    found = fullconv.audit(LeNet(), 28, sections=QUICK)
+    assert found.headline == (
+        f"{PLAN}: the network can be made fully convolutional exactly. It keeps its 44,426 "
+        "parameters."
+    )
+    found = fullconv.audit(squeezing(), 16, sections=QUICK)
+    assert found.headline.startswith(f"{PLAN}, with a choice: the network can")
+
+
+def test_a_certificate_that_could_not_be_measured_is_said_with_its_reason(monkeypatch):
+    def ask(subject, seconds, say):
+        raise MemoryError
+
+    questioned(monkeypatch, ask, key="function")
+    found = fullconv.audit(LeNet(), 28)
+    assert found.headline.startswith(f"{PLAN}: ")
+    assert found.headline.endswith("There is no certificate: The memory does not suffice.")
+
+
+def test_the_certificate_is_said_first(lenet):
     subject = subject_of(LeNet(), 28)
     proof = dict(lenet.section("function").facts["certificate"])
     sections = [Section("function", "Same?", facts={"certificate": proof})]
-    assert headline(subject, sections).startswith("Yes")
+    assert headline(subject, sections) == (
+        "Yes: the network can be made fully convolutional exactly."
+    )
     sections = [Section("function", "Same?", facts={"certificate": {**proof, "ok": False}})]
     assert headline(subject, sections).startswith("No: ")
     assert "does not compute the same" in headline(subject, sections)
+
+
+def test_what_it_costs_follows_as_far_as_it_was_measured():
+    found = fullconv.audit(LeNet(), 28, seconds=2, sections=["growth", "parameters"], sizes=[56])
+    # LeNet by hand: 24² cells of 6·25, 8² of 16·150, one of 120·256 + 120·84 + 84·10; at 56 px
+    # 52², 22² and 8² of them.
+    head = 120 * 256 + 120 * 84 + 84 * 10
+    window = 24**2 * 150 + 8**2 * 2400 + head
+    larger = 52**2 * 150 + 22**2 * 2400 + 8**2 * head
+    assert found.headline.endswith(
+        "exactly. It keeps its 44,426 parameters; a map of 56×56 px takes "
+        f"{larger / window:.1f} times the MACs of the window."
+    )
+    only = replace(found, sections=()).sections
+    assert headline(subject_of(LeNet(), 28), only).endswith("exactly.")
+    growth = [found.section("growth")]
+    assert "exactly. A map of 56×56 px takes" in headline(subject_of(LeNet(), 28), growth)
+    window_only = [replace(growth[0], facts={"rows": growth[0].facts["rows"][:1]})]
+    assert headline(subject_of(LeNet(), 28), window_only).endswith("exactly.")
 
 
 # --- sections that fail ---
@@ -376,14 +422,34 @@ def test_mistakes_of_the_program_are_not_hidden(error, monkeypatch):
         fullconv.audit(LeNet(), 28)
 
 
-def test_weights_that_are_not_finite(tmp_path):
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_weights_that_are_not_finite_end_at_the_door(value):
     model = LeNet()
     with torch.no_grad():
-        model.fc2.weight[3, 4] = float("nan")
-    found = fullconv.audit(model, 28, seconds=5)
-    assert found.section("parameters").facts
-    found.save(tmp_path / "r.json")
-    json.loads((tmp_path / "r.json").read_text(), parse_constant=pytest.fail)
+        model.fc2.weight[3, 4] = float(value)
+    with pytest.raises(WeightsError, match=r"fc2\.weight: holds numbers that are not finite") as e:
+        fullconv.audit(model, 28, sections=QUICK)
+    assert e.value.exit_code == 3
+
+
+@pytest.mark.parametrize(("value", "fits"), [("nan", False), ("-inf", True), ("inf", True)])
+def test_buffers_may_be_infinite_as_masks_are_and_not_nan(value, fits):
+    model = LeNet()
+    model.register_buffer("mask", torch.tensor([0.0, float(value)]))
+    if fits:
+        assert fullconv.audit(model, 28, sections=QUICK).section("parameters").verdict
+        return
+    with pytest.raises(WeightsError, match="mask: holds numbers that are not finite"):
+        fullconv.audit(model, 28, sections=QUICK)
+
+
+def test_weights_without_numbers_are_not_looked_at():
+    """An empty parameter, whole numbers, and a module that never ran."""
+    model = LeNet()
+    model.register_parameter("empty", nn.Parameter(torch.empty(0)))
+    model.register_buffer("steps", torch.tensor(3))
+    model.unused = nn.LazyLinear(3)
+    subject_of(model, 28)
 
 
 # --- files ---

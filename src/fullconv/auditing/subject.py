@@ -10,10 +10,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from fullconv.api.convert import CONTEXTS
 from fullconv.errors import InputError, RefusedError, UsageError
 from fullconv.evaluate.preparation import Source, check_preparation, given_image, prepared
+from fullconv.evaluate.scoring import WeightsError
 from fullconv.geometry import Grid, per_axis, times
 from fullconv.hosts.torch_fx.fcn import FCN, About
 from fullconv.hosts.torch_fx.read import Reading, read, spatial_dims
@@ -100,7 +102,8 @@ def subject_of(
     """The subject of an audit, converted if that is possible. Arguments and errors as of `audit`.
 
     Raises the RefusedError itself where the classifier does not fit the window: that is no fault
-    of the network.
+    of the network. Raises WeightsError for weights that are not finite: all scores would be
+    nothing, and so would what an audit says of them.
     """
     if not isinstance(model, nn.Module):
         raise UsageError(f"the model must be a torch.nn.Module, got {type(model).__name__}.")
@@ -113,6 +116,7 @@ def subject_of(
     about = About() if about is None else about
     dims = spatial_dims(model) if isinstance(window, int) else len(window)
     size = per_axis(window if isinstance(window, int) else tuple(window), dims, "window")
+    _check_weights(model)
     reading, converted, refused = _converted(model, size, context)
     channels = _channels(model) if reading is None else reading.blueprint.channels
     if converted is not None:
@@ -148,6 +152,27 @@ def _converted(
         if any(node.problem for node in reading.blueprint.nodes):
             raise
         return reading, None, error
+
+
+def _check_weights(model: nn.Module) -> None:
+    """Raise WeightsError, naming the first tensor that is not finite.
+
+    Buffers may be infinite, as masks of attention are, and not NaN.
+    """
+    learned = {name for name, _ in model.named_parameters()}
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        told = tensor.is_floating_point() and not tensor.is_meta and not is_lazy(tensor)
+        if not told or not tensor.numel():
+            continue
+        # NaN is passed on by both, and no mask as large as the weights is made.
+        ends = torch.stack(tensor.detach().aminmax())
+        if bool(ends.isnan().any() if name not in learned else (~ends.isfinite()).any()):
+            raise WeightsError(
+                "holds numbers that are not finite (NaN or infinite).",
+                where=name,
+                why="An audit compares scores, and with these weights there are none.",
+                hint="These weights cannot classify; load others.",
+            )
 
 
 def channels_of(model: nn.Module, window: tuple[int, ...]) -> int:
