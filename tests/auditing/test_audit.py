@@ -165,6 +165,28 @@ def test_remarks_come_before_the_verdict():
     assert text.index("The weights are random.") < text.index(found.headline)
 
 
+def test_a_single_remark_is_one():
+    found = fullconv.audit(LeNet(), 28, sections=QUICK, remarks="abc")
+    assert found.remarks == ("abc",)
+
+
+@pytest.mark.parametrize(("remarks", "word"), [(5, "5"), ([5], "5"), (["a", None], "None")])
+def test_remarks_are_text(remarks, word):
+    with pytest.raises(UsageError, match=f"remarks must be text, and {word} is none"):
+        fullconv.audit(LeNet(), 28, sections=QUICK, remarks=remarks)
+
+
+def test_images_left_aside_are_said():
+    batch = noise(1000, 1, 28, 28)
+    found = fullconv.audit(LeNet(), 28, sections=QUICK, seconds=2, images=batch, remarks="first")
+    assert found.remarks == (
+        "first",
+        "Of 1,000 images 32 are looked at, evenly spread over them; 968 were left aside.",
+    )
+    found = fullconv.audit(LeNet(), 28, sections=QUICK, seconds=2, images=batch[:32])
+    assert found.remarks == ()
+
+
 def test_the_model_stays_as_it_was():
     model = LeNet().train()
     state = {name: value.clone() for name, value in model.state_dict().items()}
@@ -206,6 +228,8 @@ def test_sections_that_are_asked_for(asked, expected):
     [
         (["parametres"], r"there is no section 'parametres'\.\nDid you mean parameters"),
         (["?"], r"there is no section '\?'\.\nName some of .*parameters"),
+        (5, r"there is no section 5\.\nName some of .*parameters"),
+        ([None], r"there is no section None\."),
         ([], r"no section is asked for\.\nName some of function, parameters"),
     ],
 )

@@ -12,12 +12,13 @@ from torch import nn
 
 from fullconv.auditing.figures import counted
 from fullconv.auditing.headline import headline
+from fullconv.auditing.images import Images, left_aside
 from fullconv.auditing.machine import describe
 from fullconv.auditing.pages.report import Report
 from fullconv.auditing.pages.text import text
 from fullconv.auditing.questions import SECTIONS, Question
 from fullconv.auditing.section import Section
-from fullconv.auditing.subject import SECONDS, Images, Subject, subject_of
+from fullconv.auditing.subject import SECONDS, Subject, subject_of
 from fullconv.errors import RefusedError, UsageError, near
 from fullconv.geometry import times
 from fullconv.hosts.torch_fx.fcn import About
@@ -114,7 +115,7 @@ def audit(
     window: int | Sequence[int] = 224,
     *,
     images: Images | None = None,
-    sizes: Sequence[int | Sequence[int]] | None = None,
+    sizes: int | Sequence[int | Sequence[int]] | None = None,
     seconds: float = SECONDS,
     max_memory: int | None = None,
     context: str = "window",
@@ -131,8 +132,9 @@ def audit(
     Args:
         model: a CNN classifier, `(N, C, *window)` to `(N, K)`. It stays as it is.
         window: its input size in px; one number for all axes, or one per axis.
-        images: what to try it on: files, pixels or prepared tensors `(C, *space)`, one or several,
-            or a mapping with their names. Noise takes their place where there are none.
+        images: what to try it on: files, pixels, images of Pillow or prepared tensors
+            `(C, *space)`, one or several, or a mapping with their names. Noise takes their place
+            where there are none; of more than 32 so many are looked at, evenly spread.
         sizes: image sizes to measure costs at, px; window, 1.5×, 2× and 4× by default.
         seconds: how long it may take, about.
         max_memory: bytes that a pass may take beside the weights; by default what is free.
@@ -141,15 +143,16 @@ def audit(
             by default.
         about: the name of the network, its classes, and mean and std of pixels for images that are
             not prepared.
-        remarks: what the report says before anything else.
+        remarks: what the report says before anything else, one or several.
         name: what the network is called in the report; by default as `about` says, or its class.
         progress: told how many sections are done, of how many, and what is being measured.
 
     Raises UsageError for arguments that do not fit the network, InputError for images that cannot
-    be read or are below the window, RefusedError where the window is not the classifier's.
+    be read, are not finite or are below the window, WeightsError for weights that are not finite,
+    RefusedError where the window is not the classifier's.
     """
     began = time.perf_counter()
-    asked = asked_for(sections)
+    asked, told = asked_for(sections), _remarks(remarks)
     if progress is not None:
         progress(0, len(asked), "the conversion")
     subject = subject_of(
@@ -175,20 +178,32 @@ def audit(
         facts={**_run(subject), "seconds": round(time.perf_counter() - began, 1)},
         sections=tuple(found),
         refused=subject.refused,
-        remarks=tuple(remarks),
+        remarks=(*told, *left_aside(subject.given)),
     )
+
+
+def _remarks(given: Any) -> tuple[str, ...]:
+    """One remark or several. Raises UsageError for what is no text."""
+    remarks = (given,) if not isinstance(given, Iterable) or isinstance(given, str) else given
+    found = tuple(remarks)
+    for remark in found:
+        if not isinstance(remark, str):
+            raise UsageError(f"remarks must be text, and {remark!r} is none.")
+    return found
 
 
 def asked_for(sections: Iterable[str] | None) -> list[Question]:
     """The questions by their keys, in the order of the table. Raises UsageError."""
     if sections is None:
         return list(SECTIONS)
-    keys = [sections] if isinstance(sections, str) else list(sections)
+    several = isinstance(sections, Iterable) and not isinstance(sections, str)
+    keys: list[Any] = list(sections) if several else [sections]
     known = [question.key for question in SECTIONS]
     for key in keys:
         if key not in known:
             raise UsageError(
-                f"there is no section {key!r}.", hint=near(key, known) or f"Name some of {known}."
+                f"there is no section {key!r}.",
+                hint=near(str(key), known) or f"Name some of {known}.",
             )
     if not keys:
         raise UsageError("no section is asked for.", hint=f"Name some of {', '.join(known)}.")

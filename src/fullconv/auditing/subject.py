@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from operator import index
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from fullconv.api.convert import CONTEXTS
-from fullconv.errors import InputError, RefusedError, UsageError
-from fullconv.evaluate.preparation import Source, check_preparation, given_image, prepared
+from fullconv.auditing.images import Images, entries_of, prepare, spread
+from fullconv.errors import RefusedError, UsageError
 from fullconv.evaluate.scoring import WeightsError
-from fullconv.geometry import Grid, per_axis, times
+from fullconv.geometry import per_axis, times
 from fullconv.hosts.torch_fx.fcn import FCN, About
 from fullconv.hosts.torch_fx.read import Reading, read, spatial_dims
 from fullconv.hosts.torch_fx.write import apply
-from fullconv.storage.images import Image
 from fullconv.surgery.planner import METHODS, make_plan
-
-Given = Source | Tensor
-"""An image as `fullconv.classify` takes it, or a tensor that is prepared already."""
-
-Images = Given | Iterable[Given] | Mapping[str, Given]
 
 SECONDS = 150.0
 """What an audit takes, about."""
@@ -44,6 +39,7 @@ class Subject:
         refused: why it cannot be converted; None where it can.
         reading: the recorded classifier; None where it could not be traced.
         images: the user's images by name, prepared, `(1, C, *space)`, none below the window.
+        given: how many there were; of many only some are looked at.
         sizes: image sizes asked for, px per axis; none where they are left to the sections.
         seconds: how long the whole audit may take, about.
         max_memory: bytes that a pass may take beside the weights; None for what is free.
@@ -58,6 +54,7 @@ class Subject:
     refused: RefusedError | None = None
     reading: Reading | None = None
     images: tuple[tuple[str, Tensor], ...] = ()
+    given: int = 0
     sizes: tuple[tuple[int, ...], ...] = ()
     seconds: float = SECONDS
     max_memory: int | None = None
@@ -93,7 +90,7 @@ def subject_of(
     window: int | Sequence[int] = 224,
     *,
     images: Images | None = None,
-    sizes: Sequence[int | Sequence[int]] | None = None,
+    sizes: int | Sequence[int | Sequence[int]] | None = None,
     seconds: float = SECONDS,
     max_memory: int | None = None,
     context: str = CONTEXTS[0],
@@ -107,20 +104,25 @@ def subject_of(
     """
     if not isinstance(model, nn.Module):
         raise UsageError(f"the model must be a torch.nn.Module, got {type(model).__name__}.")
-    if not seconds > 0:
-        raise UsageError(f"seconds={seconds} must be above 0.")
-    if max_memory is not None and max_memory < 1:
-        raise UsageError(f"max_memory={max_memory} must be a positive number of bytes.")
+    if not _number(seconds) or not 0 < seconds < math.inf:
+        raise UsageError(f"seconds={seconds!r} must be a finite number above 0.")
+    if max_memory is not None and (not _number(max_memory) or not max_memory >= 1):
+        raise UsageError(f"max_memory={max_memory!r} must be a positive number of bytes.")
     if context not in CONTEXTS:
         raise UsageError(f"context={context!r} must be one of {', '.join(map(repr, CONTEXTS))}.")
     about = About() if about is None else about
-    dims = spatial_dims(model) if isinstance(window, int) else len(window)
-    size = per_axis(window if isinstance(window, int) else tuple(window), dims, "window")
+    said = _listed(window, "window")
+    one = _is_whole(window)
+    size = per_axis(
+        said[0] if one else tuple(said), spatial_dims(model) if one else len(said), "window"
+    )
+    wanted = sizes_of(sizes, size)
     _check_weights(model)
     reading, converted, refused = _converted(model, size, context)
     channels = _channels(model) if reading is None else reading.blueprint.channels
     if converted is not None:
         converted.about = about
+    shown, given = _images(images, channels, size, about)
     return Subject(
         model=model,
         window=size,
@@ -128,13 +130,18 @@ def subject_of(
         converted=converted,
         refused=refused,
         reading=reading,
-        images=_images(images, channels, size, about),
-        sizes=_sizes(sizes, size),
+        images=shown,
+        given=given,
+        sizes=wanted,
         seconds=seconds,
         max_memory=max_memory,
         context=context,
         about=about,
     )
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float)
 
 
 def _converted(
@@ -190,79 +197,61 @@ def _channels(model: nn.Module) -> int:
     return 3 if first is None else first.in_channels
 
 
-def _sizes(
-    given: Sequence[int | Sequence[int]] | None, window: tuple[int, ...]
+def sizes_of(
+    given: int | Sequence[int | Sequence[int]] | None, window: tuple[int, ...], said: str = "sizes"
 ) -> tuple[tuple[int, ...], ...]:
-    """Sizes as px per axis. Raises InputError for one below the window."""
-    found = []
-    for size in given or ():
-        entry = per_axis(size if isinstance(size, int) else tuple(size), len(window), "size")
-        Grid(entry, window, window)
-        found.append(entry)
+    """Sizes as px per axis, each once; a single number is one size. `said` is the argument's name.
+
+    Raises UsageError for what is no size, and for one below the window.
+    """
+    found = [_size(entry, window, said) for entry in _listed(given, said)]
     return tuple(dict.fromkeys(found))
+
+
+def _size(given: Any, window: tuple[int, ...], said: str) -> tuple[int, ...]:
+    try:
+        whole = index(given) if _is_whole(given) else tuple(map(index, given))
+    except TypeError:
+        raise UsageError(
+            f"{said}: {given!r} is no size.", hint="Give px, as 512, or one number per axis."
+        ) from None
+    px = per_axis(whole, len(window), said)
+    if any(n < w for n, w in zip(px, window, strict=True)):
+        raise UsageError(
+            f"{times(px)} px is smaller than the {times(window)} window of the classifier.",
+            where=said,
+            why="A map has at least one whole window.",
+            hint=f"Measure at {times(window)} px or more.",
+        )
+    return px
 
 
 def _images(
     given: Images | None, channels: int, window: tuple[int, ...], about: About
-) -> tuple[tuple[str, Tensor], ...]:
-    """Images by name, prepared. Raises InputError for one that does not fit."""
-    found: list[tuple[str, Tensor]] = []
-    for name, source in _entries(given):
-        if isinstance(source, Tensor):
-            pixels = _as_batch(source, channels, window, name)
-        else:
-            check_preparation(channels, about.mean, about.std)
-            if len(window) != 2:
-                raise UsageError(
-                    f"an image file has two spatial axes, and this network has {len(window)}.",
-                    where=name,
-                    hint="Give prepared tensors (C, *space).",
-                )
-            pixels = prepared(given_image(source, channels), about.mean, about.std)
-        check_covers(tuple(pixels.shape[2:]), window, name)
-        several = len(pixels) > 1
-        for index, one in enumerate(pixels, 1):
-            found.append((f"{name} ({index})" if several else name, one[None]))
-    return tuple(found)
+) -> tuple[tuple[tuple[str, Tensor], ...], int]:
+    """Images by name, prepared, as many as are looked at; and how many were given.
+
+    One after the other: beside what is kept, one file at a time is held in memory.
+    """
+    entries = entries_of(given, len(window))
+    kept = [
+        (name, prepare(source, name, channels=channels, window=window, about=about))
+        for name, source in spread(entries)
+    ]
+    return tuple(kept), len(entries)
 
 
-def check_covers(size: Sequence[int], window: Sequence[int], name: str) -> None:
-    """Raise InputError for an image below the window, px per axis; `name` is the image's."""
-    if any(n < w for n, w in zip(size, window, strict=True)):
-        raise InputError(
-            f"the image is {times(size)} px, smaller than the {times(window)} window of the "
-            "classifier.",
-            where=name,
-            why="A score needs one whole window.",
-            hint="Use a larger image, or enlarge this one to at least the window.",
-        )
-
-
-def _entries(given: Images | None) -> Iterable[tuple[str, Any]]:
-    """Every image with its name."""
+def _listed(given: Any, said: str) -> list[Any]:
+    """What was given, as a list; one number as one. Raises UsageError for what is neither."""
     if given is None:
-        return
-    if isinstance(given, Mapping):
-        yield from given.items()
-        return
-    single = isinstance(given, str | os.PathLike | Image | Tensor) or hasattr(given, "dtype")
-    entries: Iterable[Any] = [given] if single else given  # type: ignore[assignment]
-    for index, source in enumerate(entries, 1):
-        if isinstance(source, str | os.PathLike):
-            yield Path(source).name, source
-        elif isinstance(source, Image):
-            yield Path(source.path).name, source
-        else:
-            yield f"image {index}", source
+        return []
+    if _is_whole(given):
+        return [index(given)]
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise UsageError(f"{said}={given!r} must be a whole number, or a list of them.")
+    return [index(entry) if _is_whole(entry) else entry for entry in given]
 
 
-def _as_batch(x: Tensor, channels: int, window: tuple[int, ...], name: str) -> Tensor:
-    """A prepared image as `(N, C, *space)`."""
-    batch = x[None] if x.ndim == len(window) + 1 else x
-    if batch.ndim != len(window) + 2 or batch.shape[1] != channels:
-        raise InputError(
-            f"an image of shape {tuple(x.shape)} does not fit a network of {channels} channels "
-            f"and {len(window)} spatial axes.",
-            where=name,
-        )
-    return batch.detach().float().cpu()
+def _is_whole(value: Any) -> bool:
+    """Whether it is one whole number, of Python or of NumPy."""
+    return isinstance(value, int | np.integer)

@@ -223,7 +223,7 @@ def _pictures(
     files: Sequence[Path], channels: int, window: tuple[int, ...], max_pixels: int
 ) -> tuple[dict[str, Image], list[FullconvError]]:
     """The images that can be used, by their names, and what is wrong with the others."""
-    from fullconv.auditing.subject import check_covers
+    from fullconv.auditing.images import check_covers
     from fullconv.storage.images import read_image
 
     pictures: dict[str, Image] = {}
