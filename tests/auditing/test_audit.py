@@ -12,6 +12,7 @@ from torch import nn
 
 import fullconv
 from fullconv.auditing import audit as auditing
+from fullconv.auditing.figures import counted
 from fullconv.auditing.headline import headline
 from fullconv.auditing.questions import SECTIONS, Question
 from fullconv.auditing.section import Section
@@ -436,14 +437,78 @@ def test_too_little_memory_for_a_size():
     assert found.section("parameters").verdict
 
 
-@pytest.mark.parametrize("error", [KeyError("x"), RuntimeError("sizes differ"), AssertionError()])
-def test_mistakes_of_the_program_are_not_hidden(error, monkeypatch):
-    def ask(subject, seconds, say):
-        raise error
-
-    questioned(monkeypatch, ask)
-    with pytest.raises(type(error)):
+@pytest.mark.parametrize(
+    ("mistake", "kind"),
+    [
+        (lambda: fullconv.geometry.per_axis(None, 2, "size"), TypeError),
+        (lambda: times_of_nothing([Section("a", "A?")]), AttributeError),
+        (lambda: counted("many", "pool"), ValueError),
+    ],
+)
+def test_mistakes_of_the_program_are_not_hidden(mistake, kind, monkeypatch):
+    """Calls that fullconv would never make of itself: what fails lies in its own code."""
+    questioned(monkeypatch, lambda subject, seconds, say: mistake())
+    with pytest.raises(kind):
         fullconv.audit(LeNet(), 28)
+
+
+def times_of_nothing(sections):
+    return headline(None, sections)
+
+
+class RejectedError(Exception):
+    pass
+
+
+def reject(error):
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("mistake", "said"),
+    [
+        (lambda: reject(RuntimeError("sizes differ.\nAnd more.")), "RuntimeError: sizes differ."),
+        (lambda: reject(AssertionError()), "AssertionError."),
+        (lambda: reject(RejectedError("no")), "RejectedError: no."),
+        (lambda: nn.Linear(3, 4)(torch.zeros(1, 2)), "RuntimeError: mat1 and mat2"),
+        (lambda: torch.nn.functional.pad(None, (1, 1)), "TypeError: pad"),
+    ],
+)
+def test_what_others_raise_ends_the_section_only(mistake, said, monkeypatch):
+    questioned(monkeypatch, lambda subject, seconds, say: mistake())
+    found = fullconv.audit(LeNet(), 28)
+    (reason,) = found.section("broken").skipped
+    assert reason.startswith(f"It stopped with {said}")
+    assert reason.endswith(".")
+    assert "\n" not in reason
+    assert found.section("parameters").verdict
+
+
+def test_a_network_that_fails_in_one_section_has_the_others():
+    """A hook of its owner wants one image at a time, which tracing does not see."""
+
+    def single(module, args):
+        if len(args[0]) > 1:
+            raise ValueError("one image at a time, please")
+
+    model = LeNet()
+    model.register_forward_pre_hook(single)
+    found = fullconv.audit(model, 28, seconds=4, sections=["function", "parameters"])
+    reason = "It stopped with ValueError: one image at a time, please."
+    assert found.section("function").skipped == (reason,)
+    assert found.section("parameters").verdict
+    assert found.headline.startswith(f"{PLAN}: ")
+    assert found.headline.endswith(f"There is no certificate: {reason}")
+
+
+@pytest.mark.parametrize("error", [RejectedError("enough"), FullconvError("enough")])
+def test_who_is_told_of_the_progress_can_end_it(error):
+    def progress(done, total, what):
+        if what == "the certificate":
+            raise error
+
+    with pytest.raises(type(error), match="enough"):
+        fullconv.audit(LeNet(), 28, seconds=2, sections=["function"], progress=progress)
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
