@@ -57,7 +57,9 @@ def audited(name: str) -> dict[str, Any]:
 
     if name in RANDOM:
         model = load_model(f"torchvision:{name}:random").module
-        return fullconv.audit(model, 224, about=About(name), progress=progress).to_dict()
+        return fullconv.audit(
+            model, 224, about=About(name), weights="random", progress=progress
+        ).to_dict()
     photos = cifar10.data_folder() / "photos"
     about = About(name, None, trained_mobilenet.MEAN, trained_mobilenet.STD)
     images = sorted(photos.glob("*.jpg"))

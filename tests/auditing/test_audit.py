@@ -177,6 +177,51 @@ def test_remarks_are_text(remarks, word):
         fullconv.audit(LeNet(), 28, sections=QUICK, remarks=remarks)
 
 
+@pytest.mark.parametrize("weights", ["", "random", "those of 2015"])
+def test_random_weights_are_said_first(weights):
+    found = fullconv.audit(LeNet(), 28, sections=QUICK, weights=weights, remarks=["first"])
+    random = weights == "random"
+    assert found.remarks == (("first", auditing.RANDOM_WEIGHTS) if random else ("first",))
+    assert found.facts.get("weights", "") == weights
+    assert ("weights", weights) in found.report.about or not weights
+
+
+def test_what_is_known_of_it_is_given_by_name(monkeypatch):
+    """As an `About` has it; what is given beside one goes before."""
+    seen, real = [], auditing.subject_of
+
+    def subject_of(*args, about, **options):
+        seen.append(about)
+        return real(*args, about=about, **options)
+
+    monkeypatch.setattr(auditing, "subject_of", subject_of)
+    about = About("net", tuple("abcdefghij"), (0.1,), (0.2,))
+    named = {"classes": list("abcdefghij"), "mean": 0.1, "std": [0.2]}
+    for given in (
+        {"about": about},
+        {**named, "about": About("net")},
+        {"about": about, "mean": 0.5},
+    ):
+        fullconv.audit(LeNet(), 28, sections=QUICK, **given)
+    assert seen == [about, about, replace(about, mean=(0.5,))]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"classes": "abcdefghij"}, "classes must be a list of names"),
+        ({"classes": [1] * 10}, "classes must be a list of names"),
+        ({"classes": ["a"]}, "there are 1 class names for 10 scores"),
+        ({"mean": "half"}, "mean='half' must be a number, or one per channel"),
+        ({"std": [None]}, r"std=\[None\] must be a number, or one per channel"),
+        ({"std": 0}, "std=0 cannot be"),
+    ],
+)
+def test_what_cannot_be_known_of_it(given, message):
+    with pytest.raises(UsageError, match=message):
+        fullconv.audit(LeNet(), 28, sections=QUICK, **given)
+
+
 def test_images_left_aside_are_said():
     batch = noise(1000, 1, 28, 28)
     found = fullconv.audit(LeNet(), 28, sections=QUICK, seconds=2, images=batch, remarks="first")

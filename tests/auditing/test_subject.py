@@ -10,7 +10,7 @@ from torch import nn
 
 import fullconv
 from fullconv.auditing.images import spread
-from fullconv.auditing.subject import channels_of, subject_of
+from fullconv.auditing.subject import subject_of
 from fullconv.errors import InputError, RefusedError, UsageError
 from fullconv.hosts.torch_fx.fcn import About
 from networks import LeNet, noise
@@ -46,7 +46,8 @@ def test_a_network_that_cannot_be_converted():
     with pytest.raises(RefusedError) as caught:
         _ = found.fcn
     assert caught.value is found.refused
-    assert found.channels == channels_of(model, (16, 16)) == 3
+    assert found.channels == 3
+    assert found.scores is None
 
 
 def test_images_of_all_kinds_by_name(picture):
@@ -242,6 +243,9 @@ def test_sizes_that_do_not_fit(sizes, message):
         ({"window": 28.5}, r"window=28\.5 must be a whole number, or a list of them\."),
         ({"window": "28"}, r"window='28' must be a whole number, or a list of them\."),
         ({"max_memory": 0}, r"max_memory=0 must be a positive number of bytes\."),
+        ({"about": About(classes=("a", "b"))}, r"there are 2 class names for 10 scores\."),
+        ({"about": About(mean=(0.1, 0.2))}, r"mean has 2 numbers, but the network takes 1 channel"),
+        ({"about": About(std=(0.0,))}, r"std=0 cannot be\."),
         ({"context": "both"}, r"context='both' must be one of 'window', 'image'\."),
         ({"window": (28, 28, 28)}, r"window=\(28, 28, 28\) names 3 axes, but the network has 2"),
         ({"window": 0}, r"window=0"),

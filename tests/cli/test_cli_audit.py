@@ -11,6 +11,8 @@ import PIL.Image
 import pytest
 from cli_runs import SRC, files, picture, process
 
+from fullconv.auditing.audit import RANDOM_WEIGHTS
+
 QUICK = ("--sections", "parameters")
 
 REFUSED = """
@@ -147,6 +149,58 @@ def test_images_of_one_name_go_by_their_folders(audit, here):
     assert run.json["run"]["images"] == [str(Path("one", "a.png")), str(Path("two", "a.png"))]
 
 
+def test_a_single_size_is_measured(audit):
+    run = audit("nets.py:build", "--sections", "growth", "--seconds", "1", "--size", "24", "--json")
+    assert run.code == 0
+    assert [row["size"] for row in run.json["sections"]["growth"]["facts"]["rows"]] == [
+        [16, 16],
+        [24, 24],
+    ]
+
+
+def test_of_many_images_32_are_read(audit, here):
+    """Every second file is no image at all, and the last one is among those that are read."""
+    (here / "photos").mkdir()
+    for place in range(63):
+        path = here / "photos" / f"{place:02}.png"
+        if place % 2:
+            path.write_text("no picture")
+        else:
+            picture(path)
+    run = audit("nets.py:build", "photos", *QUICK, "--json")
+    assert run.code == 0
+    assert run.json["run"]["images"] == [f"{place:02}.png" for place in range(0, 63, 2)]
+    said = "Of 63 images 32 are looked at, evenly spread over them; 31 were left aside."
+    assert run.json["remarks"] == [said]
+    assert f"{said}\n" in run.err
+    (here / "photos" / "62.png").write_text("no picture")
+    run = audit("nets.py:build", "photos", *QUICK, "--json")
+    assert run.code == 3
+    assert "photos/62.png: " in run.err.replace("\\", "/").partition("error: ")[2]
+    assert run.json["remarks"][0] == said
+    assert run.json["remarks"][1].startswith("1 of 32 images could not be used.")
+
+
+def test_images_for_a_network_of_one_axis(audit, here):
+    (here / "line.py").write_text(
+        "from torch import nn\nWINDOW = 16\ndef build():\n"
+        "    return nn.Sequential(nn.Conv1d(1, 4, 3), nn.Flatten(), nn.Linear(56, 3))\n"
+    )
+    run = audit("line.py:build", "photo.png", *QUICK)
+    assert run.code == 2
+    assert "photo.png: an image file has two spatial axes, and this network has 1." in run.err
+
+
+def test_the_network_is_traced_once(audit, monkeypatch):
+    from fullconv.auditing import subject
+
+    seen, real = [], subject.read
+    monkeypatch.setattr(subject, "read", lambda *words: (seen.append(words), real(*words))[1])
+    monkeypatch.setattr("fullconv.api.convert.read", lambda *words: pytest.fail("traced again"))
+    assert audit("nets.py:build", "photo.png", *QUICK).code == 0
+    assert len(seen) == 1
+
+
 def test_grey_images_for_a_grey_network(audit, here):
     picture(here / "grey.png", mode="L")
     run = audit("nets.py:grey", "grey.png", *QUICK, "--mean", "0.5", "--std", "0.5")
@@ -176,15 +230,15 @@ def test_weights_that_cannot_be_fetched_are_random(audit, monkeypatch):
     assert "Going on with random weights.\n" in run.err
     assert run.json["name"] == "torchvision:squeezenet1_1"
     assert run.json["run"]["weights"] == "random"
-    (remark,) = run.json["remarks"]
-    assert remark.startswith("The pretrained weights could not be fetched (")
-    assert "The weights are random." in remark
+    fetched, random = run.json["remarks"]
+    assert fetched.startswith("The pretrained weights could not be fetched (")
+    assert random == RANDOM_WEIGHTS
 
 
 def test_random_weights_that_were_asked_for_are_said_too(audit):
     run = audit("torchvision:squeezenet1_1:random", *QUICK, "--json")
     (remark,) = run.json["remarks"]
-    assert remark.startswith("The weights are random.")
+    assert remark == RANDOM_WEIGHTS
 
 
 def test_a_network_that_cannot_be_converted_still_has_a_report(audit, here):
@@ -207,51 +261,59 @@ def test_a_window_that_is_not_the_networks(audit):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("words", "code", "message"),
     [
-        (("--window", "16x16x16"), "--window=(16, 16, 16) names 3 axes, but the network has 2."),
-        (("--size", "12x"), "'12x' is no size"),
-        (("--size", "12"), "12"),
-        (("--sections", "parametres"), "there is no section 'parametres'.\nDid you mean parameters"),
-        (("--sections", ","), "no section is asked for."),
-        (("--seconds", "0"), "Invalid value for '--seconds'"),
-        (("--seconds", "soon"), "'soon' is not a valid float"),
-        (("--threads", "0"), "Invalid value for '--threads'"),
-        (("--max-memory", "much"), "'much' is no amount of memory."),
-        (("--mean", "1,2"), "mean has 2 numbers, but the network takes 3 channels."),
-        (("--std", "0"), "std=0 cannot be."),
-        (("--context", "both"), "Invalid value for '--context'"),
-        (("-o", "report.pdf"), "-o report.pdf must be a name that ends in .html, .md or .json."),
-        (("-o", "report"), "-o report must be a name that ends in .html, .md or .json."),
-        (("-o", "no/such/r.md"), "the folder"),
-        (("-o", "r.md", "-o", "./r.md"), "-o: r.md would overwrite what -o r.md writes."),
-        (("--classes", "none.txt"), "none.txt: cannot be read"),
-        (("--weights", "none.pth"), "none.pth"),
-        (("nothing/*.png",), "nothing/*.png: no file matches this pattern."),
+        (("--window", "16x16x16"), 2, "--window=(16, 16, 16) names 3 axes, but the network has 2."),
+        (("--size", "12x"), 2, "'12x' is no size"),
+        (("--size", "8"), 2, "--size: 8×8 px is smaller than the 16×16 window of the classifier."),
+        (("--size", "40x8"), 2, "--size: 40×8 px is smaller than the 16×16 window"),
+        (("--size", "40", "--size", "9x9x9"), 2, "--size=(9, 9, 9) names 3 axes, but the network"),
+        (("--sections", "parametres"), 2,
+         "there is no section 'parametres'.\nDid you mean parameters"),
+        (("--sections", ","), 2, "no section is asked for."),
+        (("--seconds", "0"), 2, "Invalid value for '--seconds'"),
+        (("--seconds", "-1"), 2, "Invalid value for '--seconds'"),
+        (("--seconds", "inf"), 2, "Invalid value for '--seconds': 'inf' is no finite number."),
+        (("--seconds", "nan"), 2, "Invalid value for '--seconds': 'nan' is no finite number."),
+        (("--seconds", "soon"), 2, "'soon' is not a valid float"),
+        (("--threads", "0"), 2, "Invalid value for '--threads'"),
+        (("--max-memory", "much"), 2, "'much' is no amount of memory."),
+        (("--mean", "1,2"), 2, "mean has 2 numbers, but the network takes 3 channels."),
+        (("--std", "0"), 2, "std=0 cannot be."),
+        (("--context", "both"), 2, "Invalid value for '--context'"),
+        (("-o", "report.pdf"), 2,
+         "-o report.pdf must be a name that ends in .html, .md or .json."),
+        (("-o", "report"), 2, "-o report must be a name that ends in .html, .md or .json."),
+        (("-o", "no/such/r.md"), 1, "the folder"),
+        (("-o", "r.md", "-o", "./r.md"), 2, "-o: r.md would overwrite what -o r.md writes."),
+        (("--classes", "none.txt"), 3, "none.txt: cannot be read"),
+        (("--weights", "none.pth"), 3, "none.pth"),
+        (("nothing/*.png",), 3, "nothing/*.png: no file matches this pattern."),
     ],
 )  # fmt: skip
-def test_mistakes_are_one_message(words, message, audit, here):
+def test_mistakes_are_one_message(words, code, message, audit, here):
     before = files(here)
     run = audit("nets.py:build", *words)
-    assert run.code in (1, 2, 3)
     assert message in run.error
+    assert run.code == code
     assert files(here) == before
 
 
 @pytest.mark.parametrize(
-    ("model", "message"),
+    ("model", "code", "message"),
     [
-        ("nets.py:nothing", "nothing"),
-        ("none.py:build", "there is no such file."),
-        ("net.onnx", "reading ONNX is not supported yet."),
-        ("net.pth", "holds weights, not a network."),
-        ("vgg61", "is no MODEL."),
+        ("nets.py:nothing", 2, "nothing"),
+        ("none.py:build", 2, "there is no such file."),
+        ("net.onnx", 4, "reading ONNX is not supported yet."),
+        ("net.pth", 2, "holds weights, not a network."),
+        ("vgg61", 2, "is no MODEL."),
+        ("nets.py:broken", 3, "2.weight: holds numbers that are not finite (NaN or infinite)."),
     ],
 )
-def test_what_is_no_model(model, message, audit):
+def test_what_is_no_model(model, code, message, audit):
     run = audit(model)
-    assert run.code in (2, 4)
     assert message in run.error
+    assert run.code == code
 
 
 # --- files ---

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,15 @@ from fullconv.hosts.torch_fx.fcn import About
 from fullconv.storage.description import finite
 
 MOST = 6  # images that are named at the top of a report
+
+RANDOM = "random"
+"""The word for weights that are not trained."""
+
+RANDOM_WEIGHTS = (
+    "The weights are random. What is counted and timed does not depend on them; what is said of "
+    "scores, classes and features does, and tells nothing about the trained network."
+)
+"""The remark on them."""
 
 Progress = Callable[[int, int, str], None]
 """Called with how many sections are done, of how many, and what is being measured."""
@@ -121,6 +130,10 @@ def audit(
     context: str = "window",
     sections: Iterable[str] | None = None,
     about: About | None = None,
+    classes: Sequence[str] | None = None,
+    mean: float | Sequence[float] | None = None,
+    std: float | Sequence[float] | None = None,
+    weights: str = "",
     remarks: Iterable[str] = (),
     name: str = "",
     progress: Progress | None = None,
@@ -141,8 +154,12 @@ def audit(
         context: what ops that look at the whole map see in a larger image, "window" or "image".
         sections: the keys of the sections wanted, of `fullconv.auditing.questions.SECTIONS`; all
             by default.
-        about: the name of the network, its classes, and mean and std of pixels for images that are
-            not prepared.
+        classes: one name per score.
+        mean, std: of pixels scaled to 0..1, for images that are not prepared; one number, or one
+            per channel.
+        about: the same and the name of the network, as an FCN has it; what is given beside it
+            goes before.
+        weights: where they came from, in words; with "random" the report begins with a remark.
         remarks: what the report says before anything else, one or several.
         name: what the network is called in the report; by default as `about` says, or its class.
         progress: told how many sections are done, of how many, and what is being measured.
@@ -157,29 +174,75 @@ def audit(
         progress(0, len(asked), "the conversion")
     subject = subject_of(
         model, window, images=images, sizes=sizes, seconds=seconds, max_memory=max_memory,
-        context=context, about=about,
+        context=context, about=_known(about, classes, mean, std),
     )  # fmt: skip
+    return audit_of(
+        subject, sections=sections, weights=weights, remarks=told, name=name, progress=progress,
+        began=began,
+    )  # fmt: skip
+
+
+def audit_of(
+    subject: Subject,
+    *,
+    sections: Iterable[str] | None = None,
+    weights: str = "",
+    remarks: Iterable[str] = (),
+    name: str = "",
+    progress: Progress | None = None,
+    began: float | None = None,
+) -> Audit:
+    """What there is to say of a subject; see `audit`. `began` is when, by `time.perf_counter`."""
+    asked, told = asked_for(sections), _remarks(remarks)
+    began = time.perf_counter() if began is None else began
     found: list[Section] = []
     for place, question in enumerate(asked):
-        weights = [one.share for one in asked[place:]]
-        left = max(0.0, seconds - (time.perf_counter() - began))
+        shares = [one.share for one in asked[place:]]
+        left = max(0.0, subject.seconds - (time.perf_counter() - began))
 
         def say(what: str, done: int = place) -> None:
             if progress is not None:
                 progress(done, len(asked), what)
 
         say(question.title)
-        found.append(question.answer(subject, left * weights[0] / sum(weights), say))
+        found.append(question.answer(subject, left * shares[0] / sum(shares), say))
     if progress is not None:
         progress(len(asked), len(asked), "done")
     return Audit(
         name=name or subject.name,
         headline=headline(subject, found),
-        facts={**_run(subject), "seconds": round(time.perf_counter() - began, 1)},
+        facts={**_run(subject, weights), "seconds": round(time.perf_counter() - began, 1)},
         sections=tuple(found),
         refused=subject.refused,
-        remarks=(*told, *left_aside(subject.given)),
+        remarks=(*told, *[RANDOM_WEIGHTS] * (weights == RANDOM), *left_aside(subject.given)),
     )
+
+
+def _known(
+    about: About | None,
+    classes: Sequence[str] | None,
+    mean: float | Sequence[float] | None,
+    std: float | Sequence[float] | None,
+) -> About:
+    """What is known of the classifier; UsageError for what is no list of names or numbers."""
+    known = About() if about is None else about
+    if classes is not None:
+        if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
+            raise UsageError("classes must be a list of names, one per score.")
+        known = replace(known, classes=tuple(classes))
+    if mean is not None:
+        known = replace(known, mean=_numbers(mean, "mean"))
+    if std is not None:
+        known = replace(known, std=_numbers(std, "std"))
+    return known
+
+
+def _numbers(given: Any, name: str) -> tuple[float, ...]:
+    several = isinstance(given, Iterable) and not isinstance(given, str)
+    try:
+        return tuple(map(float, given if several else [given]))
+    except (TypeError, ValueError):
+        raise UsageError(f"{name}={given!r} must be a number, or one per channel.") from None
 
 
 def _remarks(given: Any) -> tuple[str, ...]:
@@ -210,9 +273,11 @@ def asked_for(sections: Iterable[str] | None) -> list[Question]:
     return [question for question in SECTIONS if question.key in keys]
 
 
-def _run(subject: Subject) -> dict[str, Any]:
+def _run(subject: Subject, weights: str) -> dict[str, Any]:
     """What figures depend on, by name."""
     facts: dict[str, Any] = {"window": list(subject.window), "channels": subject.channels}
+    if weights:
+        facts["weights"] = weights
     if subject.converted is not None:
         plan = subject.converted.plan
         facts |= {"stride": list(plan.stride), "receptive_field": list(plan.receptive_field)}

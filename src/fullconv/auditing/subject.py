@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import index
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch.nn.parameter import is_lazy
 from fullconv.api.convert import CONTEXTS
 from fullconv.auditing.images import Images, entries_of, prepare, spread
 from fullconv.errors import RefusedError, UsageError
+from fullconv.evaluate.preparation import check_preparation
 from fullconv.evaluate.scoring import WeightsError
 from fullconv.geometry import per_axis, times
 from fullconv.hosts.torch_fx.fcn import FCN, About
@@ -70,6 +71,11 @@ class Subject:
         raise self.refused
 
     @property
+    def scores(self) -> int | None:
+        """How many it gives; not known where it cannot be converted."""
+        return None if self.converted is None else self.converted.plan.outputs
+
+    @property
     def name(self) -> str:
         """The network as it was named, or its class."""
         return self.about.form or type(self.model).__name__
@@ -110,7 +116,6 @@ def subject_of(
         raise UsageError(f"max_memory={max_memory!r} must be a positive number of bytes.")
     if context not in CONTEXTS:
         raise UsageError(f"context={context!r} must be one of {', '.join(map(repr, CONTEXTS))}.")
-    about = About() if about is None else about
     said = _listed(window, "window")
     one = _is_whole(window)
     size = per_axis(
@@ -119,25 +124,31 @@ def subject_of(
     wanted = sizes_of(sizes, size)
     _check_weights(model)
     reading, converted, refused = _converted(model, size, context)
-    channels = _channels(model) if reading is None else reading.blueprint.channels
-    if converted is not None:
-        converted.about = about
-    shown, given = _images(images, channels, size, about)
-    return Subject(
+    found = Subject(
         model=model,
         window=size,
-        channels=channels,
+        channels=_channels(model) if reading is None else reading.blueprint.channels,
         converted=converted,
         refused=refused,
         reading=reading,
-        images=shown,
-        given=given,
         sizes=wanted,
         seconds=seconds,
         max_memory=max_memory,
         context=context,
-        about=about,
     )
+    return with_images(found, images, About() if about is None else about)
+
+
+def with_images(subject: Subject, images: Images | None, about: About) -> Subject:
+    """The subject with what it is tried on, and what is known of it. Raises as `subject_of`."""
+    classes, scores = about.classes, subject.scores
+    if classes is not None and scores is not None and len(classes) != scores:
+        raise UsageError(f"there are {len(classes)} class names for {scores} scores.")
+    check_preparation(subject.channels, about.mean, about.std)
+    shown, given = _images(images, subject.channels, subject.window, about)
+    if subject.converted is not None:
+        subject.converted.about = about
+    return replace(subject, images=shown, given=given, about=about)
 
 
 def _number(value: Any) -> bool:
@@ -180,14 +191,6 @@ def _check_weights(model: nn.Module) -> None:
                 why="An audit compares scores, and with these weights there are none.",
                 hint="These weights cannot classify; load others.",
             )
-
-
-def channels_of(model: nn.Module, window: tuple[int, ...]) -> int:
-    """Channels of the images a network takes, also of one that cannot be converted."""
-    try:
-        return read(model, window).blueprint.channels
-    except RefusedError:
-        return _channels(model)
 
 
 def _channels(model: nn.Module) -> int:

@@ -99,7 +99,9 @@ class NotFetchedError(FullconvError):
     `without` is the MODEL word of the same network with random weights, `reason` a few words.
     """
 
-    without = reason = ""
+    def __init__(self, what: str, *, where: str, hint: str, without: str, reason: str) -> None:
+        super().__init__(what, where=where, hint=hint)
+        self.without, self.reason = without, reason
 
 
 def not_fetched(form: str, without: str, source: str, error: BaseException) -> NotFetchedError:
@@ -107,14 +109,14 @@ def not_fetched(form: str, without: str, source: str, error: BaseException) -> N
     cause = getattr(error, "reason", None) or error
     lines = str(cause).strip().splitlines()
     reason = lines[0].rstrip(".") if lines else type(cause).__name__
-    found = NotFetchedError(
+    return NotFetchedError(
         f"the pretrained weights could not be fetched from {source} ({reason}).",
         where=form,
         hint="Fetch that file where there is a network and pass it with --weights FILE, "
         f"or use {without} for random weights.",
+        without=without,
+        reason=reason,
     )
-    found.without, found.reason = without, reason
-    return found
 
 
 @contextmanager

@@ -26,17 +26,35 @@ WRITERS: dict[str, Callable[[Report], str]] = {
 }
 
 
+PAGES = (".html", ".htm")
+"""Endings of files with charts, which need matplotlib."""
+
+
+def writer_of(path: str | Path, option: str = "") -> Callable[[Report], str]:
+    """What writes a file of this name. Raises UsageError for an ending that is not known.
+
+    `option` is what a command calls the file, such as "-o".
+    """
+    writer = WRITERS.get(ending(path))
+    if writer is None:
+        said = f"{option} {path}".lstrip()
+        raise UsageError(f"{said} must be a name that ends in .html, .md or .json.")
+    return writer
+
+
+def ending(path: str | Path) -> str:
+    """The ending that says the form."""
+    return Path(path).suffix.lower()
+
+
 def written(report: Report, path: str | Path) -> bytes:
     """What is written of a report to a file of this name, in UTF-8.
 
     Raises UsageError for an ending that is not known, MissingExtraError for a page with charts
     without matplotlib.
     """
-    writer = WRITERS.get(Path(path).suffix.lower())
-    if writer is None:
-        raise UsageError(f"{path} must be a name that ends in .html, .md or .json.")
     # What UTF-8 cannot write are halves of a surrogate pair in a file's name.
-    return writer(report).encode("utf-8", "backslashreplace")
+    return writer_of(path)(report).encode("utf-8", "backslashreplace")
 
 
 def write(report: Report, path: str | Path) -> None:

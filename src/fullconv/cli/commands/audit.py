@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -26,18 +26,12 @@ from fullconv.cli.options import (
 )
 from fullconv.cli.progress import EVERY, span
 from fullconv.cli.speed import memory_option
-from fullconv.errors import FullconvError, InputError, RefusedError, listed
 from fullconv.geometry import per_axis
 
 if TYPE_CHECKING:
+    from fullconv.auditing.subject import Subject
     from fullconv.hosts.torch_fx.fcn import About
     from fullconv.models import Classifier
-    from fullconv.storage.images import Image
-
-RANDOM = (
-    "The weights are random. What is counted and timed does not depend on them; what is said of "
-    "scores, classes and features does, and tells nothing about the trained network."
-)
 
 
 class Keys(click.ParamType):  # type: ignore[type-arg]
@@ -53,6 +47,20 @@ class Keys(click.ParamType):  # type: ignore[type-arg]
         return tuple(dict.fromkeys(word for word in words if word))
 
 
+class Seconds(click.FloatRange):
+    """A finite number above 0."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True)
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """The number; a usage error for anything else."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no finite number.", param, ctx)
+        return number
+
+
 @click.command(short_help="Measure what going fully convolutional costs.", epilog=MODEL_FORMS)
 @classifier_options
 @click.argument("images", nargs=-1, metavar="[IMAGE]...")
@@ -61,7 +69,7 @@ class Keys(click.ParamType):  # type: ignore[type-arg]
               "times [the window, 1.5, 2 and 4 times it].")  # fmt: skip
 @click.option("--sections", type=Keys(),
               help="Answer only these questions [all].")  # fmt: skip
-@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), metavar="S",
+@click.option("--seconds", type=Seconds(), metavar="S",
               help="How long it may take, about [150].")  # fmt: skip
 @click.option("--threads", type=click.IntRange(1), metavar="N",
               help="Threads that PyTorch computes with [its own choice].")  # fmt: skip
@@ -97,16 +105,18 @@ def audit(
     Exit code 3 if an IMAGE could not be used; the others are. Exit code 4 if MODEL cannot be
     converted: the report says why, and what can be measured all the same.
     """
-    from fullconv.auditing.audit import asked_for
-    from fullconv.auditing.audit import audit as make_audit
+    from fullconv.auditing.audit import asked_for, audit_of
     from fullconv.auditing.pages.text import text, verdict
+    from fullconv.auditing.subject import sizes_of, subject_of, with_images
     from fullconv.cli.commands.audit_files import AuditFiles
+    from fullconv.cli.commands.audit_images import read_images
     from fullconv.hosts.torch_fx.read import spatial_dims
     from fullconv.storage.listing import image_files
 
-    began = time.monotonic()
+    steps = Steps(time.monotonic())
     files = image_files(images)
-    said: dict[str, Any] = {"context": asked.context, "seconds": seconds}
+    given = {"context": asked.context, "seconds": seconds, "max_memory": max_memory}
+    said: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     reports = AuditFiles.named(outputs)
     read = {f"the image {file}": file for file in files}
     reports.check({**read, **files_read(asked, classes)})
@@ -116,33 +126,28 @@ def audit(
 
         torch.set_num_threads(threads)
     classifier, remarks = _loaded(asked)
-    dims = spatial_dims(classifier.module)
-    window = per_axis(window_of(classifier, asked), dims, "--window")
+    window = per_axis(window_of(classifier, asked), spatial_dims(classifier.module), "--window")
+    wanted = sizes_of([size[0] if len(size) == 1 else size for size in sizes], window, "--size")
     with at_once():
-        channels, scores = _shape(classifier, window)
-        about = _about(classifier, channels, scores, classes, mean, std)
-        pictures, failed = _pictures(files, channels, window, max_pixels)
-        found = make_audit(
-            classifier.module,
-            window,
-            images=pictures,
-            sizes=[size[0] if len(size) == 1 else size for size in sizes] or None,
+        steps(0, 0, "the conversion")
+        subject = subject_of(classifier.module, window, sizes=wanted, **said)
+        about = _about(classifier, subject, classes, mean, std)
+        shown = read_images(files, subject, about, max_pixels)
+        found = audit_of(
+            with_images(subject, shown.prepared, about),
             sections=sections,
-            max_memory=max_memory,
-            about=about,
-            remarks=[*remarks, *_left_out(failed, len(files))],
-            progress=Steps(began),
-            **{key: value for key, value in said.items() if value is not None},
+            weights=classifier.weights,
+            remarks=[*remarks, *shown.remarks],
+            progress=steps,
         )
-    found = replace(found, facts={**found.facts, "weights": classifier.weights})
     report = found.report
     written = reports.write(report)
-    shown = f"{verdict(report)}\n\nwritten: {', '.join(written)}" if written else text(report)
-    show(shown, report.facts, as_json)
+    answer = f"{verdict(report)}\n\nwritten: {', '.join(written)}" if written else text(report)
+    show(answer, report.facts, as_json)
     if found.refused is not None:
         raise found.refused
-    if failed:
-        raise _failure(failed, len(files))
+    if shown.failed:
+        raise shown.failure
 
 
 class Steps:
@@ -181,83 +186,23 @@ def _loaded(asked: Asked) -> tuple[Classifier, list[str]]:
         remarks.append(f"The pretrained weights could not be fetched ({error.reason}).")
         classifier = replace(load_model(error.without), form=asked.model)
     say(f"{classifier.form}: weights {classifier.weights}")
-    if classifier.weights == "random":
-        remarks = [" ".join([*remarks, RANDOM])]
     return classifier, remarks
-
-
-def _shape(classifier: Classifier, window: tuple[int, ...]) -> tuple[int, int | None]:
-    """Channels of its images, and scores, which are not known where it cannot be converted."""
-    from fullconv.api.convert import plan
-    from fullconv.auditing.subject import channels_of
-
-    try:
-        made = plan(classifier.module, window)
-    except RefusedError:
-        return channels_of(classifier.module, window), None
-    return made.channels, made.outputs
 
 
 def _about(
     classifier: Classifier,
-    channels: int,
-    scores: int | None,
+    subject: Subject,
     classes: str | None,
     mean: Numbers,
     std: Numbers,
 ) -> About:
     """What is known of the classifier; what was given by hand goes before."""
-    from fullconv.evaluate.preparation import check_preparation
     from fullconv.hosts.torch_fx.fcn import About
 
+    scores = subject.scores
     names = classifier.classes if classes is None else read_classes(classes, scores)
     if names is not None and scores is not None and len(names) != scores:
         say(f"{classifier.form}: its {len(names)} class names are left out, for {scores} scores")
         names = None
     mean, std = mean or classifier.mean, std or classifier.std
-    check_preparation(channels, mean, std)
     return About(classifier.form, names, mean, std, classifier.shortest)
-
-
-def _pictures(
-    files: Sequence[Path], channels: int, window: tuple[int, ...], max_pixels: int
-) -> tuple[dict[str, Image], list[FullconvError]]:
-    """The images that can be used, by their names, and what is wrong with the others."""
-    from fullconv.auditing.images import check_covers
-    from fullconv.storage.images import read_image
-
-    pictures: dict[str, Image] = {}
-    failed: list[FullconvError] = []
-    for file, name in zip(files, _names(files), strict=True):
-        try:
-            image = read_image(file, channels=channels, max_pixels=max_pixels)
-            if len(window) == 2:  # others take no image files at all
-                check_covers(image.size, window, str(file))
-        except FullconvError as error:
-            say(f"left out: {error}")
-            failed.append(error)
-        else:
-            pictures[name] = image
-    return pictures, failed
-
-
-def _names(files: Sequence[Path]) -> list[str]:
-    """Short names of files by which they can be told apart."""
-    short = [file.name for file in files]
-    return short if len(set(short)) == len(short) else [str(file) for file in files]
-
-
-def _left_out(failed: Sequence[FullconvError], count: int) -> list[str]:
-    """What the report says of images that could not be used."""
-    if not failed:
-        return []
-    lines = "; ".join(f"{error.where or 'an image'}: {error.what.rstrip('.')}" for error in failed)
-    return [f"{len(failed):,} of {count:,} images could not be used. {lines}."]
-
-
-def _failure(failed: Sequence[FullconvError], count: int) -> FullconvError:
-    """What went wrong with images, all of it at once."""
-    if count == 1:
-        return failed[0]
-    lines = [f"{error.where or 'an image'}: {error.what}" for error in failed]
-    return InputError(f"{len(lines):,} of {count:,} images could not be used:{listed(lines)}")

@@ -9,15 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fullconv.cli.options import distinct
-from fullconv.errors import UsageError
 from fullconv.storage.files import atomic
 from fullconv.storage.outputs import check_writable
 
 if TYPE_CHECKING:
     from fullconv.auditing.pages.report import Report
-
-PAGES = (".html", ".htm")
-ENDINGS = (*PAGES, ".md", ".json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +25,10 @@ class AuditFiles:
     @classmethod
     def named(cls, outputs: Sequence[str]) -> AuditFiles:
         """From the words of the command. Raises UsageError for an ending that is not known."""
+        from fullconv.auditing.pages.write import writer_of
+
         for output in outputs:
-            if Path(output).suffix.lower() not in ENDINGS:
-                raise UsageError(f"-o {output} must be a name that ends in .html, .md or .json.")
+            writer_of(output, "-o")
         return cls(tuple(map(Path, outputs)))
 
     def check(self, inputs: dict[str, Path | None]) -> None:
@@ -40,11 +37,13 @@ class AuditFiles:
         Nothing is overwritten that is read, and no file is written twice. A page needs matplotlib:
         MissingExtraError where it is not installed.
         """
+        from fullconv.auditing.pages.write import PAGES, ending
+
         for place, path in enumerate(self.paths):
             earlier = {f"what -o {other} writes": other for other in self.paths[:place]}
             distinct({"-o": path}, {**inputs, **earlier})
         check_writable(*self.paths)
-        if any(path.suffix.lower() in PAGES for path in self.paths):
+        if any(ending(path) in PAGES for path in self.paths):
             from fullconv.auditing.pages.plots import import_matplotlib
 
             import_matplotlib()
