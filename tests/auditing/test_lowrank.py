@@ -183,6 +183,16 @@ def test_weights_without_singular_values(value):
     assert found.problem == "its weight is all zeros, or not finite"
 
 
+def test_scores_that_are_no_numbers_are_not_compared():
+    model = Wide()
+    nn.init.constant_(next(model.head[2:].parameters()), float("inf"))
+    found = tried(model)
+    assert found.cuts
+    assert found.views == 0
+    assert found.problem == "the scores are not finite"
+    assert all(cut.same is None and cut.difference is None for cut in found.cuts)
+
+
 def test_numbers_that_are_not_there():
     with torch.device("meta"):
         model = Wide()

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import fullconv
-from fullconv.auditing.answers.features import NOISES, measure
+from fullconv.auditing.answers.features import NOISES, Row, Shift, Spread, measure
 from fullconv.auditing.answers.samples import Named
 from fullconv.auditing.sections import shift
 from networks import noise, ready
@@ -146,7 +146,8 @@ def test_the_section_says_what_was_found():
         subject(fullconv.convert(summing(), 8), as_pairs(constants())), AMPLE, quiet
     )
     assert said.key == "shift"
-    assert "24×24 px, 3.00 times the window" in said.verdict[0]
+    assert "24×24 px, 3 times the window" in said.verdict[0]
+    assert said.verdict[0].endswith(", and 4 of 4 images keep the answer of the window.")
     assert said.verdict[0].startswith("Hardly")  # the answers are the same, the shift is small
     assert "25.0 % to 25.0 %" in said.verdict[1]
     assert len(said.tables[0].rows) == 10
@@ -166,21 +167,78 @@ def test_changed_answers_make_the_scale_matter():
         model[3].weight[0] = 1.0
         model[3].weight[1] = 0.0
         model[3].bias = nn.Parameter(torch.tensor([0.0, 64 * 8.0]).double())
-    images = [Named("a", torch.ones(1, 1, 8, 8).double())]
+    images = [Named(name, torch.ones(1, 1, 8, 8).double()) for name in "abc"]
     said = shift.section(subject(fullconv.convert(model, 8), as_pairs(images)), AMPLE, quiet)
     # ((3 * 8 - 2) / 8)² = 7.6 at the window; 9 in the middle of larger maps
     assert said.verdict[0].startswith("Yes")
     agreement = [row["agreement"] for row in said.facts["rows"]]
     assert agreement[0] == 1.0
     assert agreement[-1] == 0.0
+    assert "0 of 3 images keep the answer of the window" in said.verdict[0]
+
+
+def shifted(*rows: tuple[float, float], images: int = 4, noise: bool = False) -> Shift:
+    """Figures of growing sizes: how far the averaged vector moved, and how many answers stay."""
+    made = []
+    for place, (moved, agreement) in enumerate(rows, 1):
+        spread = Spread(1.0, 1.0, 0.25, moved)
+        made.append(Row((8 * place,) * 2, (place,) * 2, spread, spread, 0.5, agreement))
+    return Shift(tuple(made), "conv", 3, 1, images, noise, (), "window", images)
+
+
+def test_yes_and_no_judge_the_size_that_is_quoted():
+    between = shift._verdict(shifted((0, 1.0), (0.9, 0.25), (0.1, 1.0)))
+    assert between[0] == (
+        "Hardly: at 24×24 px, 3 times the window, the averaged feature vector of 4 images has "
+        "moved by 0.100 standard deviations, and 4 of 4 images keep the answer of the window."
+    )
+    assert shift._verdict(shifted((0, 1.0), (0.1, 0.75)))[0].startswith("Yes: at 16×16 px")
+    assert "1 of 4 images keeps" in shift._verdict(shifted((0, 1.0), (0.1, 0.25)))[0]
+
+
+@pytest.mark.parametrize(("same", "words"), [(1.0, "that at the window"), (0.0, "another one")])
+def test_few_images_have_figures_and_no_yes_or_no(same, words):
+    assert shift._verdict(shifted((0, 1.0), (0.9, same), images=1))[0] == (
+        "On few images: at 16×16 px, 2 times the window, the averaged feature vector of 1 image "
+        f"has moved by 0.900 standard deviations, and its answer is {words}."
+    )
+    assert shift._verdict(shifted((0, 1.0), (0.9, same), images=2))[0].startswith("On few images")
+
+
+def test_images_that_were_not_looked_at_are_told():
+    fcn = fullconv.convert(summing(), 8)
+    said = shift.section(subject(fcn, as_pairs(constants())), 0, quiet)
+    assert said.skipped == ("3 of 4 images: no time.",)
+
+
+def test_features_that_are_no_numbers_are_skipped_with_the_reason():
+    model = summing()
+    nn.init.constant_(model[0].weight, float("nan"))
+    said = shift.section(subject(fullconv.convert(model, 8), as_pairs(constants())), AMPLE, quiet)
+    assert said.verdict == said.tables == said.charts == ()
+    assert said.skipped == ("How features shift: features or scores of 8×8 px are not finite.",)
+    json.dumps(said.facts, allow_nan=False)
 
 
 def test_without_images_noise_is_drawn_at_every_size_and_says_so():
     said = shift.section(subject(fullconv.convert(summing(), 8)), AMPLE, quiet)
     assert said.facts["noise"] is True
     assert said.facts["images"] == NOISES
-    assert said.verdict[0].startswith("On noise alone")
+    assert said.verdict[0].startswith("No images were given, and noise has no objects that grow")
+    assert len(said.verdict) == 1
     assert said.skipped
+    # Another image at every size: no answers are compared, in facts, tables and charts neither.
+    for row in said.facts["rows"]:
+        assert row["agreement"] is None
+        assert row["pooled"]["shift"] is None
+        assert row["pooled"]["mean"] > 0
+        assert 0 <= row["features"]["zeros"] < 1
+    assert all("same" not in name for table in said.tables for name in table.header)
+    names = [series.name for chart in said.charts for series in chart.series]
+    assert "zeros, averaged" in names
+    assert not any("same" in name or name == "averaged" for name in names)
+    spoken = (*said.verdict, *(chart.alt for chart in said.charts))
+    assert not any("answer" in sentence for sentence in spoken)
 
 
 @pytest.mark.parametrize("dims", [1, 3])
@@ -217,7 +275,7 @@ class Excited(nn.Module):
 def test_ops_that_look_at_the_whole_map_and_what_they_see(context, sees):
     fcn = fullconv.convert(ready(Excited()), 9, context=context)
     said = shift.section(subject(fcn, [("a", noise(1, 1, 20, 20))]), AMPLE, quiet)
-    assert sees in said.verdict[-1]
+    assert sees in said.text[-1]
     assert said.facts["context"] == context
     assert len(said.facts["contexts"]) == 1
 

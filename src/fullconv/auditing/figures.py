@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 MISSING = "–"
-"""In place of a figure that was not measured."""
+"""In place of a figure that was not measured, or is no number."""
 
 SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 MACS = ((1e12, "TMAC"), (1e9, "GMAC"), (1e6, "MMAC"), (1e3, "kMAC"), (1.0, "MAC"))
@@ -28,7 +29,7 @@ class Unit:
     @classmethod
     def of(cls, values: Iterable[float | None], units: Units) -> Unit:
         """The largest unit in which the middle one of the values is at least 1."""
-        known = sorted(value for value in values if value is not None)
+        known = sorted(value for value in values if value is not None and math.isfinite(value))
         middle = known[len(known) // 2] if known else 0.0
         size, name = next((unit for unit in units if middle >= unit[0]), units[-1])
         return cls(size, name)
@@ -39,8 +40,8 @@ class Unit:
 
 
 def figure(value: float | None) -> str:
-    """Three digits: `0.0123`, `1.23`, `123`, `1,230`; a dash for None."""
-    if value is None:
+    """Three digits: `0.0123`, `1.23`, `123`, `1,230`; a dash for None and what is not finite."""
+    if value is None or not math.isfinite(value):
         return MISSING
     if value == 0:
         return "0"
@@ -55,8 +56,16 @@ def amount(value: float, units: Units) -> str:
     return f"{unit.write(value)} {unit.name}"
 
 
-def percent(share: float, digits: int = 0) -> str:
-    """A share as a percentage."""
+def whole(value: float) -> str:
+    """Three digits, without the zeros behind the point: `16`, `19.7`; of what is counted."""
+    written = figure(value)
+    return written.rstrip("0").rstrip(".") if "." in written else written
+
+
+def percent(share: float | None, digits: int = 0) -> str:
+    """A share as a percentage; a dash for None and what is not finite."""
+    if share is None or not math.isfinite(share):
+        return MISSING
     return f"{100 * share:.{digits}f} %"
 
 

@@ -40,7 +40,8 @@ class Spread:
 
     Attributes:
         shift: mean absolute difference of the means per channel from those at the window, in the
-            standard deviation of that channel at the window; None where none of them varies.
+            standard deviation of that channel at the window; None where none of them varies, and
+            of single images of noise: they are other ones at every size.
     """
 
     mean: float
@@ -59,7 +60,8 @@ class Row:
         features: the last features, over all their cells.
         pooled: the vector of every image that is their mean over the map.
         confidence: mean probability of the top class of the averaged scores.
-        agreement: share of images with the top class that they have at the window.
+        agreement: share of images with the top class that they have at the window; None of noise,
+            which is another one at every size.
     """
 
     size: tuple[int, ...]
@@ -67,7 +69,7 @@ class Row:
     features: Spread
     pooled: Spread
     confidence: float
-    agreement: float
+    agreement: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +77,15 @@ class Shift:
     """How features and answers change as the same images grow.
 
     Attributes:
-        rows: by size, the window first.
+        rows: by size, the window first; none where there is a `problem`.
         node: the op whose result the features are.
         channels: how many there are.
         cuts: how many maps the body hands to the head; the first one is looked at.
         images: how many were looked at; `noise` where they were random numbers.
+        given: how many images there were.
         contexts: ops that look at the whole map.
         context: what those see: the "window" around every cell, or the "image".
+        problem: why nothing can be said.
     """
 
     rows: tuple[Row, ...]
@@ -92,6 +96,13 @@ class Shift:
     noise: bool
     contexts: tuple[str, ...]
     context: str
+    given: int = 0
+    problem: str = ""
+
+    @property
+    def same(self) -> int:
+        """How many images have the answer of the window at the largest size."""
+        return round((self.rows[-1].agreement or 0.0) * self.images)
 
     def to_dict(self) -> dict[str, Any]:
         """All figures, JSON-serialisable."""
@@ -124,12 +135,12 @@ def measure(fcn: FCN, images: Sequence[Named], *, seconds: float, say: Say) -> S
     count = len(images) or NOISES
     began = time.perf_counter()
     gathered = [_Gathered() for _ in sizes]
-    done = 0
+    done, problem = 0, ""
     for index in range(min(count, MOST_IMAGES)):
         spent = time.perf_counter() - began
         if done and spent * (done + 1) / done > MOST_SECONDS * seconds:
             break
-        for place, size in enumerate(sizes):
+        for place, size in enumerate(sizes):  # noise: its statistics are the same at all sizes
             say(f"features of image {index + 1} of {count} at {times(size)} px")
             x = _resized(images[index].pixels, fcn.window, size) if images else None
             x = (
@@ -138,9 +149,18 @@ def measure(fcn: FCN, images: Sequence[Named], *, seconds: float, say: Say) -> S
                 else x
             )
             features, scores = _run(network, cut, x)
+            if not bool(torch.isfinite(features).all() and torch.isfinite(scores).all()):
+                problem = f"features or scores of {times(size)} px are not finite"
+                break
             gathered[place].add(features, scores)
+        if problem:
+            break
         done += 1
-    rows = [_row(size, one, gathered[0], fcn) for size, one in zip(sizes, gathered, strict=True)]
+    rows = [
+        _row(size, one, gathered[0], fcn, same_images=bool(images))
+        for size, one in zip(sizes, gathered, strict=True)
+        if not problem
+    ]
     return Shift(
         tuple(rows),
         cut.node,
@@ -150,6 +170,8 @@ def measure(fcn: FCN, images: Sequence[Named], *, seconds: float, say: Say) -> S
         not images,
         tuple(context.where for context in fcn.plan.contexts),
         fcn.plan.context,
+        len(images),
+        problem,
     )
 
 
@@ -187,7 +209,9 @@ class _Gathered:
         return (self.squares / self.count - self.means.square()).clamp(min=0).sqrt()
 
 
-def _row(size: tuple[int, ...], one: _Gathered, window: _Gathered, fcn: FCN) -> Row:
+def _row(
+    size: tuple[int, ...], one: _Gathered, window: _Gathered, fcn: FCN, *, same_images: bool
+) -> Row:
     channels = len(one.total)
     mean = float(one.means.mean())
     variance = float(one.squares.sum()) / one.count / channels - mean**2
@@ -216,10 +240,10 @@ def _row(size: tuple[int, ...], one: _Gathered, window: _Gathered, fcn: FCN) -> 
             float(pooled.mean()),
             float(pooled.std(unbiased=False)),
             float((pooled == 0).double().mean()),
-            _shift(pooled - before, unit),
+            _shift(pooled - before, unit) if same_images else None,
         ),
         float(top.mean()),
-        float(same.double().mean()),
+        float(same.double().mean()) if same_images else None,
     )
 
 

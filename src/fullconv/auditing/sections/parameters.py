@@ -261,8 +261,9 @@ def _skipped(found: Parameters) -> tuple[str, ...]:
             f"{ranks.foreseen:.0f} s here, more than there was."
         )
     elif ranks is not None and ranks.problem:
-        said.append(f"Lower ranks of {found.shrunk}: {ranks.problem}.")
-    if ranks is not None and ranks.cuts and ranks.noise:
+        what = "Answers with lower ranks" if ranks.cuts else "Lower ranks"
+        said.append(f"{what} of {found.shrunk}: {ranks.problem}.")
+    if ranks is not None and ranks.cuts and ranks.views and ranks.noise:
         said.append("No images were given: answers at lower ranks are those on noise.")
     return tuple(said)
 

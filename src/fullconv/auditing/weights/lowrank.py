@@ -72,7 +72,7 @@ class LowRank:
         found: how many singular values were found; all, or the largest by random projection.
         views: how many views the answers were compared on; from `images` images, or noise.
         foreseen: seconds that the singular values would take, where that was too long.
-        problem: why there are none beside that.
+        problem: why there are none beside that; or, where there are, why answers were not compared.
     """
 
     cuts: tuple[Cut, ...] = ()
@@ -109,6 +109,7 @@ def low_rank(subject: Subject, layer: FcLayer, seconds: float, say: Say) -> LowR
         answers.views,
         min(MOST_IMAGES, len(subject.images)),
         not subject.images,
+        problem=answers.problem,
     )
 
 
@@ -143,8 +144,8 @@ def _views(subject: Subject) -> list[Tensor]:
 class _Answers:
     """What was compared, view by view."""
 
-    def __init__(self, cuts: int) -> None:
-        self.views = 0
+    def __init__(self, cuts: int, problem: str = "") -> None:
+        self.views, self.problem = 0, problem
         self._same, self._largest, self._scale = [0] * cuts, [0.0] * cuts, 0.0
 
     def of(self, place: int, cut: Cut) -> Cut:
@@ -186,6 +187,8 @@ def _answers(
                 replay.again(_projected(layer, found, vectors[:, : cut.rank], given, made))
                 for cut in cuts
             ]
+            if not all(bool(torch.isfinite(one).all()) for one in (scores, *ours)):
+                return _Answers(len(cuts), "the scores are not finite")
             answers.add(ours, scores, probabilities=subject.fcn.plan.probabilities)
             took = time.perf_counter() - began
     return answers
