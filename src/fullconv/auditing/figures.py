@@ -62,6 +62,32 @@ def whole(value: float) -> str:
     return written.rstrip("0").rstrip(".") if "." in written else written
 
 
+def rough(value: float) -> str:
+    """Two digits, for what is measured and differs from round to round: `0.97`, `2.1`, `23`."""
+    if not math.isfinite(value):
+        return MISSING
+    two = float(f"{value:.2g}")
+    return f"{two:,.0f}" if two >= 10 else f"{two:.1f}" if two >= 1 else f"{two:#.2g}"
+
+
+def compared(
+    median: float, low: float, high: float, count: int, words: str = "times as long"
+) -> str:
+    """A measured ratio with its rounds: `2.1 times as long (2.00–2.30)`.
+
+    Of a single round it says so; rounds are `count`, 0 where nobody counted.
+    """
+    if count == 1:
+        return f"{rough(median)} {words} in one round"
+    return f"{rough(median)} {words} ({span(low, high)})"
+
+
+def span(low: float, high: float) -> str:
+    """The lowest and the highest round: `0.90–1.12`, `22–24`."""
+    ends = [f"{end:.2f}" if high < 10 else rough(end) for end in (low, high)]
+    return ends[0] if ends[0] == ends[1] else "–".join(ends)
+
+
 def percent(share: float | None, digits: int = 0) -> str:
     """A share as a percentage; a dash for None and what is not finite."""
     if share is None or not math.isfinite(share):

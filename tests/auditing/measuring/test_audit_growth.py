@@ -69,6 +69,9 @@ def test_everything_was_timed(grown):
             assert 0 < one.seconds.low <= one.seconds.median <= one.seconds.high
             assert (one.crops is None) == (one.speed_up is None) == (row.cells == 1)
             assert one.rounds >= 1
+            assert one.seconds.count == one.rounds
+            told = one.peak is not None and row.cells > 1  # where the system tells the one ...
+            assert (one.crops_peak is not None) == told  # ... it tells the other
             assert one.foreseen is None
             assert 0 < one.counted < one.needed <= grown.allowed
     last = grown.rows[-1]

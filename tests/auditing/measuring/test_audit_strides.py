@@ -9,7 +9,9 @@ from torch import nn
 import fullconv
 from audited import excited, lenet, quiet, small, strided
 from fullconv.api.costs import macs
+from fullconv.auditing.costs import strides as strides_
 from fullconv.auditing.costs.strides import finer, measure, outside
+from fullconv.auditing.measuring.timing import Deadline
 from networks import Net
 
 MIB = 2**20
@@ -156,3 +158,30 @@ def test_a_stride_that_is_refused_is_told():
     assert all(reason in said for reason, said in zip(reasons, found.refused, strict=True))
     assert found.rows[0].stride == fcn.stride
     assert torch.is_tensor(fcn(torch.zeros(1, 3, 16, 16)))
+
+
+def test_the_first_strides_are_timed_before_finer_ones_are_counted():
+    model, said = strided(2, 2, 2), []
+    measure(model, fullconv.convert(model, 16), seconds=300, say=said.append)
+    first = next(place for place, line in enumerate(said) if line.startswith("stride: "))
+    counted = [place for place, line in enumerate(said) if line.endswith(": counting")]
+    assert [said[place] for place in counted] == [f"stride {n}×{n}: counting" for n in (8, 4, 2, 1)]
+    assert counted[2] < first < counted[3]
+
+
+def test_what_takes_little_is_timed_however_late_it_is(monkeypatch):
+    """Counting alone may take all the seconds."""
+    model = lenet()
+    fcn = fullconv.convert(model, 28)
+    monkeypatch.setattr(strides_, "Deadline", lambda seconds: Deadline(0))
+    found = measure(model, fcn, seconds=100, say=quiet)
+    assert all(row.seconds is not None and row.foreseen is None for row in found.rows)
+    assert all(row.slower is not None for row in found.rows[1:])
+
+
+def test_finer_strides_are_compared_with_the_native_one_of_their_own_rounds():
+    model = strided(2, 2, 2)
+    found = measure(model, fullconv.convert(model, 16), seconds=300, say=quiet)
+    assert [row.stride[0] for row in found.rows] == [8, 4, 2, 1]
+    assert all(row.slower is not None for row in found.rows[1:])
+    assert all(row.slower.count == row.seconds.count for row in found.rows[1:])

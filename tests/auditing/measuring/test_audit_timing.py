@@ -33,8 +33,8 @@ def test_rounds_end_before_the_seconds_do(clock):
     assert clock.now == 17
     assert times.rounds("short") == 4
     assert times.rounds("long") == 2
-    assert times.of("long") == Spread(4, 4, 4)
-    assert times.ratio("long", "short") == Spread(4, 4, 4)
+    assert times.of("long") == Spread(4, 4, 4, 2)
+    assert times.ratio("long", "short") == Spread(4, 4, 4, 2)
 
 
 def test_what_has_no_round_keeps_its_warm_up(clock):
@@ -70,8 +70,8 @@ def test_what_is_quick_is_not_left_out_where_no_seconds_are_left(clock):
 
 def test_ratios_need_rounds_that_both_have():
     times = Times({"slow": [8, math.nan, 30], "fast": [4, 1, math.nan]})
-    assert times.ratio("slow", "fast") == Spread(2, 2, 2)
-    assert times.of("fast") == Spread(2.5, 1, 4)
+    assert times.ratio("slow", "fast") == Spread(2, 2, 2, 1)
+    assert times.of("fast") == Spread(2.5, 1, 4, 2)
     assert Times({"slow": [math.nan, 6], "fast": [3, math.nan]}).ratio("slow", "fast").median == 2
 
 
@@ -95,3 +95,21 @@ def test_more_work_really_takes_longer():
     assert 0 < times.of("small").low <= times.of("small").median
     assert times.ratio("large", "small").median > 3
     assert set(times.peaks) == {"small", "large"}
+
+
+@pytest.mark.parametrize(
+    ("ratio", "tells"),
+    [
+        (Spread(0.969, 0.9, 1.12, 5), False),
+        (Spread(1.3, 1.001, 1.5, 5), False),  # 1.00 as it is written
+        (Spread(1.3, 1.1, 1.5, 5), True),
+        (Spread(0.8, 0.7, 0.9, 5), True),
+        (Spread(1.0, 1.0, 1.0, 1), True),  # of a single round it is said that it is one
+    ],
+)
+def test_a_ratio_tells_where_its_rounds_agree(ratio, tells):
+    assert ratio.tells is tells
+
+
+def test_a_ratio_the_other_way_round():
+    assert Spread(2, 1, 4, 3).inverse == Spread(0.5, 0.25, 1, 3)

@@ -29,6 +29,7 @@ class Pass:
         peak: bytes measured; None where they could not be.
         foreseen: seconds that it would take, where that was too long.
         rounds: how many numbers the seconds are the median of.
+        crops_peak: bytes measured of a batch of crops; None where they could not be.
     """
 
     counted: int
@@ -40,6 +41,7 @@ class Pass:
     peak: int | None = None
     foreseen: float | None = None
     rounds: int = 0
+    crops_peak: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -235,5 +235,6 @@ def _measured(row: Row, way: str, found: Times, batch: int, image: int) -> Pass:
         crops=found.of(crops).scaled(many) if compared else None,
         speed_up=found.ratio(crops, name).scaled(many) if compared else None,
         peak=None if peak is None else peak + image,
+        crops_peak=found.peaks.get(crops) if compared else None,
         rounds=found.rounds(name),
     )

@@ -13,7 +13,16 @@ from torch import nn
 from fullconv.api.convert import convert
 from fullconv.api.costs import macs, macs_per_pixel
 from fullconv.api.memory import Budget, peak_bytes
-from fullconv.auditing.measuring.timing import Deadline, Say, Side, Spread, Times, clock, in_turn
+from fullconv.auditing.measuring.timing import (
+    LITTLE,
+    Deadline,
+    Say,
+    Side,
+    Spread,
+    Times,
+    clock,
+    in_turn,
+)
 from fullconv.errors import RefusedError
 from fullconv.geometry import Grid, times
 from fullconv.hosts.torch_fx.fcn import FCN
@@ -28,8 +37,17 @@ AT_LEAST = 0.02
 HELD = 2 << 30
 """Bytes of weights that are held at once, at most: every stride that is timed has its own."""
 
+AT_FIRST = 3
+"""The native stride, its half and its quarter are timed before finer ones are even counted."""
+
+FIRST_SHARE = 0.6
+"""Of the seconds that are left, what their rounds may take."""
+
 TIMED_SHARE = 0.8
 """Of the seconds that are left, runs that are timed may be foreseen to take this much."""
+
+PASSES = 6
+"""Passes of a stride that is timed however few the seconds are: warm-up, and a round or more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +91,8 @@ class Strides:
         refused: strides that the network cannot have, with the reason.
         allowed: bytes of memory that a pass may take; `given` if that was said.
         rounds: how many numbers seconds are medians of, at most.
-        waited: share of the time that threads waited for a core; None where it is not told.
+        waited: share of the time that threads waited for a core, at most; None where it is not
+            told.
         device, threads: where it ran.
     """
 
@@ -135,81 +154,129 @@ def measure(
 ) -> Strides:
     """Count every stride from the native one down to 1, and time the first ones.
 
+    Native, half and quarter are timed first: converting and counting the finer ones takes long.
+
     Args:
         model: the classifier.
         fcn: its FCN at the native stride, not optimized.
         max_memory: bytes that a pass may take beside the weights; nine tenths of what is free by
             default. What takes more is counted only.
-        seconds: how long it may take, about. What takes too long is counted only.
+        seconds: how long it may take, about. What takes too long is counted only; what takes
+            little is timed in any case.
         say: told what is being measured.
     """
-    deadline = Deadline(seconds)
     plan = fcn.plan
-    window, native = plan.window, plan.native_stride
-    size = tuple(w + (WINDOWS - 1) * w // s * s for w, s in zip(window, native, strict=True))
-    first = next(fcn.parameters(), torch.empty(0))
-    image = torch.randn(1, plan.channels, *size, generator=torch.Generator().manual_seed(0))
-    image = image.to(first)
-    crop = macs(model, (1, plan.channels, *window))
-    rows: list[Stride] = []
-    sides: dict[str, Side] = {}
-    refused: list[str] = []
-    weights = sum(p.numel() * p.element_size() for p in fcn.parameters())
-    limit, rate = 0, 0.0
-    for stride in finer(native):
-        if say is not None:
-            say(f"stride {times(stride)}: counting")
-        try:
-            twin = convert(
-                model,
-                window,
-                stride=stride,
-                context=plan.context,
-                example=image[:, :, *_corner(window)],
-            )
-        except RefusedError as error:
-            reason = str(error).replace("\n", " ")
-            refused.append(f"Stride {times(stride)}: {reason}")
-            continue
-        budget = Budget(twin, max_memory)
-        limit = limit or budget.limit
-        row = _counted(twin, size, crop, budget)
-        held = (len(sides) + 1) * weights <= HELD
-        soon = 2 * rate * (row.macs + _work(sides)) <= TIMED_SHARE * deadline.left  # and warm-up
-        if row.needed <= limit and held and (soon or not sides):
-            fast = twin.optimize()
-            sides[times(stride)] = Side(lambda _, fast=fast: fast(image), work=row.macs)  # type: ignore[misc]
-            if not rate:
-                fast(image)  # prepares kernels
-                rate = clock(lambda: fast(image), first.device) / max(1, row.macs)  # noqa: B023
-        rows.append(row)
-    found = in_turn(
-        sides, ROUNDS, first.device, at_least=AT_LEAST, seconds=deadline.left, title="stride",
-        say=say,
-    )  # fmt: skip
-    base = times(native)
+    size = tuple(
+        w + (WINDOWS - 1) * w // s * s for w, s in zip(plan.window, plan.native_stride, strict=True)
+    )
+    runs = _Runs(model, fcn, size, max_memory, seconds, say)
+    strides = finer(plan.native_stride)
+    rows, times_of = [], []
+    for part in (strides[:AT_FIRST], strides[AT_FIRST:]):
+        counted = [row for stride in part if (row := runs.counted(stride)) is not None]
+        found = runs.timed()
+        times_of.append(found)
+        rows += [_timed(row, found, times(plan.native_stride), runs.rate) for row in counted]
     return Strides(
-        rows=tuple(_timed(row, found, base, rate) for row in rows),
+        rows=tuple(rows),
         size=size,
-        window=window,
+        window=plan.window,
         field=plan.receptive_field,
         outside=outside(plan),
-        refused=tuple(refused),
-        allowed=limit,
+        refused=tuple(runs.refused),
+        allowed=runs.limit,
         given=max_memory is not None,
-        rounds=max((found.rounds(name) for name in found.seconds), default=0),
-        waited=found.waited,
-        device=first.device.type,
+        rounds=max((one.rounds(name) for one in times_of for name in one.seconds), default=0),
+        waited=max((one.waited for one in times_of if one.waited is not None), default=None),
+        device=runs.image.device.type,
         threads=torch.get_num_threads(),
     )
 
 
+class _Runs:
+    """Finer networks on one image, those that can be timed with weights of their own."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        fcn: FCN,
+        size: tuple[int, ...],
+        max_memory: int | None,
+        seconds: float,
+        say: Say | None,
+    ) -> None:
+        self.limit, self.rate, self.refused = 0, 0.0, list[str]()
+        self._deadline, self._seconds, self._say = Deadline(seconds), seconds, say
+        self._model, self._plan, self._size, self._most = model, fcn.plan, size, max_memory
+        self._weights = sum(p.numel() * p.element_size() for p in fcn.parameters())
+        self._crop = macs(model, (1, fcn.plan.channels, *fcn.window))
+        drawn = torch.randn(1, fcn.plan.channels, *size, generator=torch.Generator().manual_seed(0))
+        self.image = drawn.to(next(fcn.parameters(), torch.empty(0)))
+        self._sides: dict[str, Side] = {}
+        self._known: set[str] = set()
+
+    def counted(self, stride: tuple[int, ...]) -> Stride | None:
+        """A stride with all that can be said without timing it; None where it is refused."""
+        if self._say is not None:
+            self._say(f"stride {times(stride)}: counting")
+        window = self._plan.window
+        try:
+            twin = convert(
+                self._model,
+                window,
+                stride=stride,
+                context=self._plan.context,
+                example=self.image[:, :, *_corner(window)],
+            )
+        except RefusedError as error:
+            reason = str(error).replace("\n", " ")
+            self.refused.append(f"Stride {times(stride)}: {reason}")
+            return None
+        budget = Budget(twin, self._most)
+        self.limit = self.limit or budget.limit
+        row = _counted(twin, self._size, self._crop, budget)
+        if row.needed <= self.limit and self._is_worth_it(row.macs):
+            self._add(times(stride), twin.optimize(), row.macs)
+        return row
+
+    def _is_worth_it(self, work: int) -> bool:
+        """Whether there is time for a stride, and memory for its weights; the first always has."""
+        if not self._sides:
+            return True
+        every = work + sum(side.work for side in self._sides.values())
+        soon = 2 * self.rate * every <= TIMED_SHARE * self._deadline.left  # with the warm-up
+        held = (len(self._sides) + 1) * self._weights <= HELD
+        return held and (soon or self._is_little(work))
+
+    def _is_little(self, work: float) -> bool:
+        return self.rate * work <= LITTLE * self._seconds
+
+    def _add(self, name: str, fast: FCN, work: int) -> None:
+        self._sides[name] = Side(lambda _: fast(self.image), work=work)
+        if not self.rate:
+            fast(self.image)  # prepares kernels
+            took = clock(lambda: fast(self.image), self.image.device)
+            self.rate = took / max(1, work)
+
+    def timed(self) -> Times:
+        """Time what was added since the last time, and the native stride with it."""
+        new = [name for name in self._sides if name not in self._known]
+        if not new:
+            return Times({})
+        native = next(iter(self._sides))
+        sides = {name: self._sides[name] for name in dict.fromkeys([native, *new])}
+        self._known.update(sides)
+        # What takes little is timed however late it is.
+        little = [side.work for side in sides.values() if self._is_little(side.work)]
+        least = PASSES * (self.rate * sum(little) + AT_LEAST * len(little))
+        return in_turn(
+            sides, ROUNDS, self.image.device, at_least=AT_LEAST,
+            seconds=max(least, FIRST_SHARE * self._deadline.left), title="stride", say=self._say,
+        )  # fmt: skip
+
+
 def _corner(window: Sequence[int]) -> tuple[slice, ...]:
     return tuple(slice(0, w) for w in window)
-
-
-def _work(sides: dict[str, Side]) -> float:
-    return sum(side.work for side in sides.values())
 
 
 def _counted(fcn: FCN, size: tuple[int, ...], crop: int, budget: Budget) -> Stride:

@@ -51,19 +51,33 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The median of the rounds, the lowest and the highest."""
+    """The median of the rounds, the lowest and the highest.
+
+    `count` is how many rounds they are; 0 where nobody counted.
+    """
 
     median: float
     low: float
     high: float
+    count: int = 0
 
     def scaled(self, factor: float) -> Spread:
         """The same in another unit; `factor` is positive."""
-        return Spread(self.median * factor, self.low * factor, self.high * factor)
+        return Spread(self.median * factor, self.low * factor, self.high * factor, self.count)
+
+    @property
+    def inverse(self) -> Spread:
+        """Of the other way round: how many times as fast what takes so many times as long is."""
+        return Spread(1 / self.median, 1 / self.high, 1 / self.low, self.count)
+
+    @property
+    def tells(self) -> bool:
+        """Whether all of several rounds of a ratio lie on the same side of 1."""
+        return self.count == 1 or not round(self.low, 2) <= 1 <= round(self.high, 2)
 
     def to_dict(self) -> dict[str, float]:
         """JSON-serialisable."""
-        return {"median": self.median, "low": self.low, "high": self.high}
+        return {"median": self.median, "low": self.low, "high": self.high, "count": self.count}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +121,7 @@ class Times:
 
 def spread(values: Sequence[float]) -> Spread:
     """Median, lowest and highest of at least one value."""
-    return Spread(statistics.median(values), min(values), max(values))
+    return Spread(statistics.median(values), min(values), max(values), len(values))
 
 
 class Deadline:

@@ -5,9 +5,21 @@ from __future__ import annotations
 from fullconv.api.memory import written_bytes
 from fullconv.auditing.costs.grown import WAYS, Growth, Pass, Row
 from fullconv.auditing.costs.growth import measure
-from fullconv.auditing.figures import BYTES, MACS, amount, busy, counted, figure, listed, percent
+from fullconv.auditing.figures import (
+    BYTES,
+    MACS,
+    amount,
+    busy,
+    compared,
+    counted,
+    figure,
+    listed,
+    percent,
+    span,
+    whole,
+)
 from fullconv.auditing.figures import SECONDS as UNITS
-from fullconv.auditing.measuring.timing import Say
+from fullconv.auditing.measuring.timing import Say, Spread
 from fullconv.auditing.section import Section
 from fullconv.auditing.sections import alone
 from fullconv.auditing.sections.growth_figures import charts, tables
@@ -40,7 +52,7 @@ def written(found: Growth) -> Section:
     return Section(
         KEY,
         TITLE,
-        verdict=(*_area(found), *_against_crops(found), *_memory(found)),
+        verdict=(_area(found), *_against_crops(found)),
         text=_text(found),
         tables=tables(found),
         charts=charts(found),
@@ -50,63 +62,78 @@ def written(found: Growth) -> Section:
     )
 
 
-def _area(found: Growth) -> tuple[str, ...]:
+def _area(found: Growth) -> str:
+    """What the largest image takes: work, seconds and memory."""
     first, last = found.rows[0], found.rows[-1]
     if last is first:
-        return (f"A pass over the window takes {amount(last.macs, MACS)}s{_took(last)}.",)
+        return f"A pass over the window takes {amount(last.macs, MACS)}s{_took(last)}."
     return (
-        f"At {times(last.size)} px, {figure(last.pixels / first.pixels)} times the px of the "
-        f"window, a pass takes {amount(last.macs, MACS)}s, {figure(last.macs / first.macs)} times "
-        f"as many{_took(last)}.",
+        f"At {times(last.size)} px, {whole(last.pixels / first.pixels)} times the px of the "
+        f"window, a pass takes {amount(last.macs, MACS)}s, {whole(last.macs / first.macs)} times "
+        f"as many{_took(last)}."
     )
 
 
 def _took(row: Row) -> str:
-    """How long it takes, as far as it was timed."""
-    passes = ((row.forward, "forward"), (row.training, "forward and backward"))
-    known = [
-        f"{amount(one.seconds.median, UNITS)} {words}"
-        for one, words in passes
-        if one.seconds is not None
-    ]
-    return f": {listed(known)}" if known else ""
+    """Seconds and memory measured, as far as they were; the memory counted is called so."""
+    kinds = (
+        (row.forward, "forward", "of activations counted"),
+        (row.training, "forward and backward", "counted as kept for the way back"),
+    )
+    said = []
+    for one, words, kind in kinds:
+        seconds = None if one.seconds is None else amount(one.seconds.median, UNITS)
+        peak = None if one.peak is None else amount(one.peak, BYTES)
+        held = f"{amount(one.counted, BYTES)} {kind}"
+        known = [part for part in (seconds, peak) if part is not None]
+        said.append(
+            f"{' and '.join(known)} {words} ({held})" if known else f"{held}, {words} not run"
+        )
+    return f": {'; '.join(said)}"
 
 
 def _against_crops(found: Growth) -> tuple[str, ...]:
-    """The largest size at which either way was timed against crops."""
+    """At the largest size at which both were timed, for each way: in one sentence."""
     last = found.rows[-1]
-    largest: dict[Row, list[str]] = {}
-    for way, words in zip(WAYS, ("forward", "in training"), strict=True):
-        row = next((row for row in reversed(found.rows) if row.way(way).speed_up), None)
-        if row is not None:
-            speed = row.way(way).speed_up
-            assert speed is not None
-            as_long = "" if row in largest else " as long"
-            largest.setdefault(row, []).append(f"{figure(speed.median)} times{as_long} {words}")
-    said = [
-        f"Crops at the {counted(row.cells, 'cell')} of {times(row.size)} px take "
-        f"{listed(speeds)}; by their MACs it would be {figure(row.ceiling)} times, and "
-        f"{figure(found.limit)} on ever larger images."
-        for row, speeds in largest.items()
-    ]
-    if not said and last.cells > 1:
-        said.append(
+    largest: dict[str, Row] = {}
+    for way in WAYS:
+        known = [row for row in found.rows if row.way(way).speed_up is not None]
+        if known:
+            largest[way] = known[-1]
+    limit = f"{figure(found.limit)} on ever larger images"
+    if not largest:
+        if last.cells == 1:
+            return ()
+        return (
             f"By their MACs crops at the {counted(last.cells, 'cell')} of {times(last.size)} px "
-            f"take {figure(last.ceiling)} times as long, and {figure(found.limit)} times on ever "
-            "larger images; they were not timed."
+            f"take {figure(last.ceiling)} times as long, and {limit}; they were not timed.",
         )
-    return tuple(said)
+    same = len({row.size for row in largest.values()}) == 1
+    parts = []
+    for way, row in largest.items():
+        speed = row.way(way).speed_up
+        assert speed is not None
+        words = "forward" if way == "forward" else "in training"
+        at = "" if same else f" at the {counted(row.cells, 'cell')} of {times(row.size)} px"
+        by = "" if same else f", {figure(row.ceiling)} by their MACs"
+        parts.append(f"{_speed(speed)} {words}{at}{by}")
+    if same:
+        row = next(iter(largest.values()))
+        return (
+            f"Crops at its {counted(row.cells, 'cell')} take {listed(parts)}; by their MACs it "
+            f"would be {figure(row.ceiling)} times, and {limit}."
+            if row is last
+            else f"Crops at the {counted(row.cells, 'cell')} of {times(row.size)} px take "
+            f"{listed(parts)}; by their MACs it would be {figure(row.ceiling)} times, and {limit}.",
+        )
+    return (f"Crops take {'; '.join(parts)}; by their MACs {limit}.",)
 
 
-def _memory(found: Growth) -> tuple[str, ...]:
-    last = found.rows[-1]
-    if last.cells == 1:
-        return ()
-    return (
-        f"Forward alone {times(last.size)} px hold {amount(last.forward.counted, BYTES)} of "
-        f"activations at most; training keeps {amount(last.training.counted, BYTES)} for the way "
-        "back.",
-    )
+def _speed(speed: Spread) -> str:
+    """How long crops take, against the map."""
+    if not speed.tells:
+        return f"no longer than rounds differ ({span(speed.low, speed.high)})"
+    return compared(speed.median, speed.low, speed.high, speed.count)
 
 
 def _text(found: Growth) -> tuple[str, ...]:
@@ -195,7 +222,7 @@ def _how(found: Growth) -> tuple[str, ...]:
     )
     if any(one.peak is not None for one in passes):
         said.append(
-            "Memory measured: the most that the process held in a run, with what allocator and "
+            "Memory measured: the most that was held in a run, with what allocator and "
             "libraries keep; in training with the gradients of all parameters, "
             f"{amount(found.gradients, BYTES)} at every size."
         )

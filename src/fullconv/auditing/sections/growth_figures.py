@@ -81,7 +81,11 @@ def _timed(found: Growth, way: str) -> Table | None:
 
 def _memory(found: Growth) -> Table:
     unit = _byte(found)
-    columns = _memory_columns()
+    columns = [
+        column
+        for column in _memory_columns()
+        if not column[0].startswith("batch") or any(column[1](row) for row in found.rows)
+    ]
     rows = [
         (f"{times(row.size)} px", *(unit.write(value(row)) for _, value, _ in columns))
         for row in found.rows
@@ -97,6 +101,8 @@ def _memory_columns() -> tuple[tuple[str, Callable[[Row], float | None], bool], 
         ("forward, measured", lambda row: row.forward.peak, True),
         ("kept for the way back, counted", lambda row: row.training.counted, False),
         ("forward and backward, measured", lambda row: row.training.peak, True),
+        ("batch of crops forward, measured", lambda row: row.forward.crops_peak, True),
+        ("batch of crops in training, measured", lambda row: row.training.crops_peak, True),
     )
 
 
