@@ -13,6 +13,7 @@ import fullconv
 from audited import excited, lenet, quiet, small, strided
 from fullconv.allconv.build import plan as allconv_plan
 from fullconv.api.costs import macs
+from fullconv.auditing.costs import steps
 from fullconv.auditing.costs.pools import convolution, measure, pools_of
 from fullconv.blueprint import Pool
 from fullconv.geometry import Sweep
@@ -159,12 +160,19 @@ def test_a_network_that_cannot_be_converted_has_its_pools_timed():
     assert found.steps == ()
 
 
-def test_too_little_memory_for_a_step():
+def test_too_little_memory_for_a_step(monkeypatch):
+    """Networks that would not fit are not even made."""
+
+    def made(*args, **options):
+        raise AssertionError("a network was made")
+
+    monkeypatch.setattr(steps, "all_convolutional", made)
     found = pools(small(), 8, max_memory=32 * MIB)
-    assert len(found.steps) == 3
-    assert all(step.seconds is None for step in found.steps)
+    assert found.steps == ()
     assert found.problem.startswith("a batch of 2 needs ")
-    assert found.problem.endswith(" of memory, and 32.0 MiB is allowed")
+    assert found.problem.endswith(
+        " of memory, with the weights of 3 networks, and 32.0 MiB is allowed"
+    )
     assert all(one.forward is not None for one in found.pools)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 from fullconv.allconv.counts import CONVS
 from fullconv.allconv.layers import PADS
 from fullconv.allconv.surroundings import behind
-from fullconv.auditing.costs.steps import BATCH, Step, laid_out
+from fullconv.auditing.costs.steps import BATCH, Step, Steps, laid_out
 from fullconv.auditing.costs.steps import steps as steps_of
 from fullconv.auditing.measuring.contention import since_now
 from fullconv.auditing.measuring.timing import Deadline, Say, Side, Spread, in_turn
@@ -127,8 +127,7 @@ def measure(
     first = next(model.parameters(), torch.empty(0))
     found = pools_of(reading, fcn)
     rows, rounds = [], 0
-    steps: list[Step] = []
-    step_batch, problem = 0, ""
+    steps = Steps()
     batch = _batch(reading, found, first, math.inf if max_memory is None else max_memory)
     # New weights and dropout draw random numbers, which are the caller's.
     with torch.random.fork_rng(devices=[first.device] if first.is_cuda else []):
@@ -139,19 +138,16 @@ def measure(
             rounds = max(rounds, count)
         if rows and fcn is not None:
             try:
-                steps, step_batch, problem, count = steps_of(
-                    model, fcn, max_memory, deadline.left, say
-                )
-                rounds = max(rounds, count)
+                steps = steps_of(model, fcn, max_memory, deadline.left, say)
             except RefusedError as error:
-                problem = str(error).replace("\n", " ")
+                steps = Steps(problem=str(error).replace("\n", " "))
     return Pools(
         tuple(rows),
         batch,
-        tuple(steps),
-        step_batch,
-        problem,
-        rounds,
+        steps.rows,
+        steps.batch,
+        steps.problem,
+        max(rounds, steps.rounds),
         waiting.share(),
         first.device.type,
         torch.get_num_threads(),

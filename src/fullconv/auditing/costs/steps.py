@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +12,8 @@ from fullconv.allconv.build import all_convolutional
 from fullconv.api.costs import macs
 from fullconv.api.machine import written_bytes
 from fullconv.api.memory import Budget
-from fullconv.auditing.measuring.passes import loss_of, training_bytes
-from fullconv.auditing.measuring.timing import Deadline, Say, Side, Spread, clock, in_turn
+from fullconv.auditing.measuring.passes import loss_of, trainable, training_bytes
+from fullconv.auditing.measuring.timing import Deadline, Say, Side, Spread, Times, clock, in_turn
 from fullconv.hosts.torch_fx.fcn import FCN
 from fullconv.hosts.torch_fx.optimized.network import FORMATS
 
@@ -51,50 +51,96 @@ class Step:
     ratio: Spread | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """Whole steps of all variants.
+
+    Attributes:
+        rows: by what became of the pools; none where the networks do not fit the memory.
+        batch: images of a step.
+        problem: why they were not timed.
+        rounds: how many numbers seconds are medians of, at most.
+    """
+
+    rows: tuple[Step, ...] = ()
+    batch: int = 0
+    problem: str = ""
+    rounds: int = 0
+
+
 def steps(
     model: nn.Module, fcn: FCN, max_memory: int | None, seconds: float, say: Say | None
-) -> tuple[list[Step], int, str, int]:
-    """Whole steps of all variants, images of a batch, why they were not timed, and rounds."""
+) -> Steps:
+    """Time whole steps of all variants, each with parameters of its own.
+
+    What they hold is compared with the memory before any is made.
+
+    Raises RefusedError for a network whose pools cannot be replaced.
+    """
     deadline = Deadline(seconds)
+    budget = Budget(fcn, max_memory)
+    shape = (fcn.plan.channels, *fcn.window)
+    held = len(VARIANTS) * sum(p.numel() * p.element_size() for p in fcn.parameters())
+    needed = held + _needed(budget, [trainable(fcn)], LEAST_BATCH, shape)
+    if needed > budget.limit:
+        return Steps((), LEAST_BATCH, _too_much(LEAST_BATCH, needed, budget, max_memory))
     networks = {
         pools: all_convolutional(model, fcn.window, pools=pools, head="exact", example=_image(fcn))
         for pools in VARIANTS
     }
-    shape = (fcn.plan.channels, *fcn.window)
-    steps = [
+    rows = tuple(
         Step(pools, sum(p.numel() for p in network.parameters()), macs(network, (1, *shape)))
         for pools, network in networks.items()
-    ]
-    base = networks["keep"]
-    device = _image(fcn).device
-    with torch.inference_mode():
-        base(_image(fcn))
-        once = clock(lambda: base(_image(fcn)), device)
-    work = STEP_WORK * once * sum(step.macs for step in steps) / max(1, steps[0].macs)
-    budget = Budget(fcn, max_memory)
-    weights = sum(p.numel() * p.element_size() for n in networks.values() for p in n.parameters())
+    )
+    held = sum(p.numel() * p.element_size() for n in networks.values() for p in n.parameters())
+    work = _seconds(fcn, networks["keep"]) * sum(row.macs for row in rows) / max(1, rows[0].macs)
     batch = BATCH
     # A warm-up and a round of each.
     while batch > LEAST_BATCH and 2 * batch * work > deadline.left:
         batch //= 2
-    needed = 0
-    while True:
-        alive = max(training_bytes(n, (batch, *shape)).peak for n in networks.values())
-        needed = budget.with_allocator(alive) + (weights if max_memory is not None else 0)
-        if needed <= budget.limit or batch == LEAST_BATCH:
-            break
+    while (needed := held + _needed(budget, networks.values(), batch, shape)) > budget.limit:
+        if batch == LEAST_BATCH:
+            return Steps(rows, batch, _too_much(batch, needed, budget, max_memory))
         batch //= 2
-    if needed > budget.limit:
-        left = "allowed" if max_memory is not None else "free"
-        problem = (
-            f"a batch of {batch} needs {written_bytes(needed)} of memory, and "
-            f"{written_bytes(budget.limit)} is {left}"
-        )
-        return steps, batch, problem, 0
-    if 2 * batch * work > 2 * deadline.left:
-        return steps, batch, f"they would take about {2 * batch * work:.0f} s here", 0
-    images = torch.randn(batch, *shape, generator=torch.Generator().manual_seed(0)).to(_image(fcn))
-    images = laid_out(images)
+    if batch * work > deadline.left:
+        return Steps(rows, batch, f"they would take about {2 * batch * work:.0f} s here")
+    found = _timed(networks, fcn, batch, deadline, say)
+    timed = tuple(
+        replace(row, seconds=found.of(row.pools), ratio=found.ratio(row.pools, "keep"))
+        for row in rows
+    )
+    return Steps(timed, batch, "", found.rounds("keep"))
+
+
+def _needed(
+    budget: Budget, networks: Iterable[nn.Module], batch: int, shape: tuple[int, ...]
+) -> int:
+    """Bytes of the step that takes most, beside the weights."""
+    return budget.with_allocator(max(training_bytes(n, (batch, *shape)).peak for n in networks))
+
+
+def _too_much(batch: int, needed: int, budget: Budget, max_memory: int | None) -> str:
+    left = "allowed" if max_memory is not None else "free"
+    return (
+        f"a batch of {batch} needs {written_bytes(needed)} of memory, with the weights of "
+        f"{len(VARIANTS)} networks, and {written_bytes(budget.limit)} is {left}"
+    )
+
+
+def _seconds(fcn: FCN, network: nn.Module) -> float:
+    """About what a step of a network takes, for one image."""
+    image = _image(fcn)
+    with torch.inference_mode():
+        network(image)  # prepares kernels
+        return STEP_WORK * clock(lambda: network(image), image.device)
+
+
+def _timed(
+    networks: Mapping[str, nn.Module], fcn: FCN, batch: int, deadline: Deadline, say: Say | None
+) -> Times:
+    like = _image(fcn)
+    draw = torch.Generator().manual_seed(0)
+    images = laid_out(torch.randn(batch, *like.shape[1:], generator=draw).to(like))
     sides = {}
     for pools, network in networks.items():
         network.train()
@@ -102,18 +148,10 @@ def steps(
             parameter.data = laid_out(parameter.data)
         optimizer = torch.optim.SGD(network.parameters(), lr=1e-6)
         sides[pools] = Side(_step(network, optimizer, images))
-    found = in_turn(
-        sides, ROUNDS, device, at_least=AT_LEAST, seconds=deadline.left, title="a step, pools",
-        say=say,
+    return in_turn(
+        sides, ROUNDS, like.device, at_least=AT_LEAST, seconds=deadline.left,
+        title="a step, pools", say=say,
     )  # fmt: skip
-    timed = [
-        Step(
-            step.pools, step.parameters, step.macs, found.of(step.pools),
-            found.ratio(step.pools, "keep"),
-        )
-        for step in steps
-    ]  # fmt: skip
-    return timed, batch, "", found.rounds("keep")
 
 
 def _step(

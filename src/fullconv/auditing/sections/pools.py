@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fullconv.auditing.costs.pools import Pools, Replaced, measure
-from fullconv.auditing.figures import MACS, Unit, amount, busy, counted, figure, percent
+from fullconv.auditing.figures import (
+    MACS,
+    Unit,
+    amount,
+    busy,
+    compared,
+    counted,
+    figure,
+    listed,
+    percent,
+    rough,
+    span,
+)
 from fullconv.auditing.figures import SECONDS as UNITS
 from fullconv.auditing.measuring.timing import Say, Spread
 from fullconv.auditing.section import Chart, Section, Series, Table
@@ -52,7 +64,7 @@ def written(found: Pools) -> Section:
     return Section(
         KEY,
         TITLE,
-        verdict=(*_seconds(found), _added(found), *_whole(found)),
+        verdict=(_added(found), *_whole(found)),
         text=_text(found),
         tables=(_timed(found), _adds(found), *_steps(found)),
         charts=_charts(found),
@@ -62,60 +74,51 @@ def written(found: Pools) -> Section:
     )
 
 
-def _seconds(found: Pools) -> tuple[str, ...]:
-    """All pools together."""
+def _added(found: Pools) -> str:
+    """What convolutions in the place of all pools add, and how much longer than pools they take."""
+    parameters = sum(one.parameters for one in found.pools)
+    base = next((step for step in found.steps if step.pools == "keep"), None)
+    share = f" ({percent(parameters / base.parameters, 1)})" if base and base.parameters else ""
+    several = len(found.pools) > 1
+    what = (
+        f"Convolutions in the place of the {len(found.pools):,} pools add"
+        if several
+        else "A convolution in the place of the pool adds"
+    )
+    return f"{what} {counted(parameters, 'parameter')}{share}{_longer(found)}."
+
+
+def _longer(found: Pools) -> str:
+    """All convolutions together against all pools together."""
     known = [one for one in found.pools if one.forward is not None]
     if not known:
-        return ()
+        return ""
     sums = {
         name: sum(spread.median for one in known if (spread := getattr(one, name)) is not None)
         for name in ("pool_forward", "pool_backward", "conv_forward", "conv_backward")
     }
-    several = len(known) > 1
-    written = {name: amount(value, UNITS) for name, value in sums.items()}
-    forward = sums["conv_forward"] / sums["pool_forward"]
-    backward = sums["conv_backward"] / sums["pool_backward"]
-    return (
-        f"The {counted(len(known), 'pool')} {'take' if several else 'takes'} "
-        f"{written['pool_forward']} forward and {written['pool_backward']} backward on "
-        f"{counted(found.batch, 'image')}; {'convolutions' if several else 'a convolution'} in "
-        f"{'their' if several else 'its'} place {written['conv_forward']} and "
-        f"{written['conv_backward']}, {figure(forward)} and {figure(backward)} times as long.",
-    )
-
-
-def _added(found: Pools) -> str:
-    parameters = sum(one.parameters for one in found.pools)
-    work = sum(one.macs for one in found.pools)
-    base = next((step for step in found.steps if step.pools == "keep"), None)
-    several = len(found.pools) > 1
-    shares = [
-        f" ({percent(value / whole, 1)})" if whole else ""
-        for value, whole in (
-            (parameters, base.parameters if base else 0),
-            (work, base.macs if base else 0),
-        )
+    ways = [
+        f"{rough(sums[f'conv_{way}'] / sums[f'pool_{way}'])} times as long {way} "
+        f"({amount(sums[f'conv_{way}'], UNITS)} on {counted(found.batch, 'image')})"
+        for way in ("forward", "backward")
     ]
-    return (
-        f"{'They add' if several else 'It adds'} {counted(parameters, 'parameter')}{shares[0]} and "
-        f"{amount(work, MACS)}s{shares[1]} an image."
-    )
+    verb = "take" if len(found.pools) > 1 else "takes"
+    once = {getattr(one, way).count for one in known for way in ("forward", "backward")} == {1}
+    return f" and {verb} {listed(ways)}{', in one round' if once else ''}"
 
 
 def _whole(found: Pools) -> tuple[str, ...]:
+    """Whole steps, as far as rounds agree."""
     ratios = {step.pools: step.ratio for step in found.steps if step.ratio is not None}
-    if "conv" not in ratios:
-        return ()
-    strided = (
-        f", and {figure(ratios['strided'].median)} times with strides in the convolutions before "
-        "them instead"
-        if "strided" in ratios
-        else ""
-    )
-    return (
-        f"A whole step of training takes {figure(ratios['conv'].median)} times as long with "
-        f"convolutions{strided}.",
-    )
+    words = {"conv": "with convolutions", "strided": "with strides in the layers before instead"}
+    said = [f"{_step(ratios[name])} {how}" for name, how in words.items() if name in ratios]
+    return (f"A whole step of training takes {listed(said)}.",) if said else ()
+
+
+def _step(ratio: Spread) -> str:
+    if not ratio.tells:
+        return f"no longer than rounds differ ({span(ratio.low, ratio.high)})"
+    return compared(ratio.median, ratio.low, ratio.high, ratio.count)
 
 
 def _text(found: Pools) -> tuple[str, ...]:
@@ -125,6 +128,12 @@ def _text(found: Pools) -> tuple[str, ...]:
         "strides (Strided-CNN). Both are other networks, to be trained again; a pool is never in "
         "the way of an exact FCN.",
     ]
+    work = sum(one.macs for one in found.pools)
+    base = next((step for step in found.steps if step.pools == "keep"), None)
+    share = (
+        f", {percent(work / base.macs, 1)} of those of the network" if base and base.macs else ""
+    )
+    said.append(f"In the place of pools they are {amount(work, MACS)}s an image{share}.")
     if any(step.pools == "strided" for step in found.steps):
         said.append(
             "Strides in a convolution save: it is computed at the places that the pool would have "
