@@ -41,16 +41,41 @@ def test_the_verdict_is_short_and_made_of_figures():
     section = batching.written(found())
     check_section(section)
     assert section.verdict == (
-        "Only images of one size share a batch. Images a second, of 4 images of 3 sizes: 4.00 one "
-        "by one, 5.00 equal sizes together and 2.00 padded to the largest; 50 % of the padded px "
-        "are padding.",
+        "Batch equal sizes: 1.2 times as fast (1.25) as one by one; padding to the largest is "
+        "slower, 0.50 times as fast (0.50) as one by one, with 50 % of its px for padding.",
         "Padding is another map: 40 % of the cells can see the zeros beyond the border, and scores "
         "differ by up to 12.5 % of the largest.",
+    )
+    assert section.text[1] == (
+        "Images a second, of 4 images of 3 sizes: 4.00 one by one, 5.00 equal sizes together and "
+        "2.00 padded to the largest."
     )
     assert section.text[-1] == (
         "Cells that cannot see the zeros are the same but for rounding (2e-07 of the largest "
         "score)."
     )
+
+
+def test_batches_that_are_no_faster_than_rounds_differ():
+    noisy = Way("bucketed", 3, 1000, flat(1.03), Spread(1.03, 0.8, 1.25, 5))
+    single, _, padded = found().ways
+    section = batching.written(replace(found(), ways=(single, noisy, padded)))
+    check_section(section)
+    assert section.verdict[0].startswith(
+        "Batches of equal sizes are no faster than rounds differ (0.80–1.25) against one by one; "
+    )
+    once = Way("bucketed", 3, 1000, flat(0.5), Spread(0.5, 0.5, 0.5, 1))
+    section = batching.written(replace(found(), ways=(single, once)))
+    assert section.verdict[0] == (
+        "Batch equal sizes: 2.0 times as fast in one round as one by one."
+    )
+
+
+def test_images_that_were_not_run_are_told():
+    real = replace(found(), noise=False)
+    assert batching.written(real, given=7).skipped == ("3 of 7 images: no time.",)
+    many = replace(real, sizes=real.sizes * 4)
+    assert batching.written(many, given=20).skipped == ("4 of 20 images: at most 16 are run.",)
 
 
 def test_top_classes_are_told_for_real_images_only():

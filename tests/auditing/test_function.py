@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 from math import prod
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from fullconv.auditing.answers import crops
 from fullconv.auditing.answers.reach import reach
 from fullconv.auditing.answers.sameness import measure
 from fullconv.auditing.answers.samples import Named, patch, scaled
+from fullconv.auditing.figures import tiny
 from fullconv.auditing.sections import function
 from fullconv.geometry import Grid
 from networks import Split, noise, padded_body, ready, unpadded_body
@@ -112,6 +114,40 @@ def test_the_cells_at_the_border_come_first_where_there_are_too_many():
     assert set(rim) <= set(cells)
     assert {crops.distance_of(grid, cell, (2, 2)) for cell in cells} == set(range(10))
     assert len(crops._sample(grid, (2, 2), 40)) == 40
+
+
+def test_what_is_said_of_all_cells_weighs_rim_and_rest_by_their_cells():
+    """The rim is over-represented in the sample, and changes more often: it counts as its cells."""
+    model = padded()
+    fcn = fullconv.convert(model, 12)
+    (one,) = crops.compare(model, fcn, [Named("a", noise(1, 3, 36, 36))], 1000, quiet)
+    assert len(one.cells) == 13 * 13
+    whole = crops.estimate([one])
+    assert whole.cells == 169
+    assert whole.changed == pytest.approx(sum(one.changed) / 169)
+    assert sum(one.rings.values()) == 169
+    # A sample in which every cell of the rim, and every fourth of the others, was compared.
+    kept = [i for i, d in enumerate(one.distance) if d == 0 or i % 4 == 0]
+    rim = [i for i in kept if one.distance[i] == 0]
+    rest = [i for i in kept if one.distance[i] > 0]
+    part = {name: tuple(getattr(one, name)[i] for i in kept) for name in SAMPLED}
+    few = crops.Compared(**{**fields(one), **part})
+    found = crops.estimate([few])
+    assert (len(rim), found.cells) == (48, 169)
+
+    def mean(places, values):
+        return sum(values[i] for i in places) / len(places)
+
+    expected = (48 * mean(rim, one.changed) + 121 * mean(rest, one.changed)) / 169
+    assert found.changed == pytest.approx(expected)
+    assert found.changed != pytest.approx(sum(part["changed"]) / len(kept))
+    apart = (48 * mean(rim, one.difference) + 121 * mean(rest, one.difference)) / 169
+    sd = float(one.scores.double().std(unbiased=False))
+    assert found.difference == pytest.approx(apart / sd)
+    assert [band.all_cells for band in crops.bands([few])] == [48, 40, 32, 24, 16, 8, 1]
+
+
+SAMPLED = ("cells", "distance", "difference", "changed")
 
 
 def test_the_picture_marks_exactly_the_cells_whose_class_changes():
@@ -231,6 +267,47 @@ def test_a_certificate_that_fails_is_reported_as_such():
     assert "DIFFERENT" in {row[2] for row in said.tables[0].rows}
 
 
+def test_the_same_function_and_cells_that_are_no_crops_are_no_contradiction():
+    images = [("a", noise(1, 3, 30, 28)), ("b", noise(1, 3, 24, 24, seed=1))]
+    said = function.section(subject(padded(), 12, images), AMPLE, quiet)
+    all_ = said.facts["estimate"]
+    assert said.verdict[0].startswith(
+        "Yes: at the window the same parameters give the same answers; the largest difference is "
+    )
+    assert said.verdict[1] == (
+        f"In larger images cells are not crops, because of 2 layers that pad: "
+        f"{100 * all_['changed']:.0f} % of the {all_['cells']} cells of 2 images have another top "
+        f"class than their crop, and scores differ by {100 * all_['difference']:.0f} % of the "
+        "standard deviation that they have over crops and classes, on average."
+    )
+    assert said.facts["compared"] == sum(len(one["cells"]) for one in said.facts["images"])
+
+
+def test_images_that_were_not_looked_at_are_told():
+    images = [(name, noise(1, 3, 16, 16)) for name in "abcdefg"]
+    said = function.section(subject(padded(), 12, images), 0, quiet)
+    assert said.skipped[0] == "6 of 7 images: no time."
+    said = function.section(subject(padded(), 12, images), AMPLE, quiet)
+    assert said.skipped == ("3 of 7 images: at most 4 are compared with crops.",)
+
+
+@pytest.mark.parametrize(
+    ("deepest", "words"),
+    [
+        (1, "measured, the outermost cell changes with"),
+        (3, "measured, the 3 outermost cells change with"),
+    ],
+)
+def test_the_cells_that_change_are_counted(deepest, words):
+    far = reach(fullconv.convert(padded(), 12), [], 1000)
+    assert words in function._reach_in_words(dataclasses.replace(far, deepest=deepest))
+
+
+def test_no_difference_at_all_is_exactly_none():
+    assert tiny(0.0) == "exactly 0"
+    assert tiny(1.84e-15) == "1.8e-15"
+
+
 def test_without_images_it_is_noise_and_says_so():
     said = function.section(subject(padded(), 12), AMPLE, quiet)
     assert "random noise" in said.verdict[1]
@@ -245,7 +322,8 @@ def test_the_section_on_an_image_shows_where():
     assert said.key == "function"
     assert said.verdict[0].startswith("Yes")
     assert "have another top class than their crop" in said.verdict[1]
-    assert "By geometry padding reaches" in said.verdict[2]
+    assert len(said.verdict) == 2
+    assert any("By geometry padding reaches" in sentence for sentence in said.text)
     assert [picture.pixels.dtype for picture in said.pictures] == [np.uint8]
     assert said.pictures[0].caption.startswith("a.png")
     json.dumps(said.facts, allow_nan=False)

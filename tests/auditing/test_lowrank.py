@@ -83,8 +83,13 @@ def test_the_ranks_that_are_looked_at():
     model = Wide().double()
     found = tried(model)
     shares = torch.linalg.svdvals(model.head[1].weight).square().cumsum(0)
-    ranks = {int((shares < kept * shares[-1]).sum()) + 1 for kept in (0.9, 0.99)}
-    assert [cut.rank for cut in found.cuts] == sorted(ranks | {4})
+    ranks = {int((shares < kept * shares[-1]).sum()) + 1 for kept in (0.9, 0.99)} | {4}
+    own = 180 * 16 + 16
+    few = {rank for rank in ranks if rank * (180 + 16) + 16 < own}
+    assert [cut.rank for cut in found.cuts] == sorted(few)
+    assert found.saving_none == tuple(sorted(ranks - few))
+    assert found.saving_none  # two layers of rank 15 hold more than the one
+    assert all(cut.parameters < own for cut in found.cuts)
     assert (found.full, found.found) == (16, 16)
 
 

@@ -13,6 +13,7 @@ from torch import nn
 import fullconv
 from fullconv.auditing.sections import parameters
 from fullconv.auditing.subject import subject_of
+from fullconv.auditing.weights import counts as counts_
 from fullconv.auditing.weights import spectra
 from fullconv.auditing.weights.counts import measure
 from fullconv.auditing.weights.lowrank import LowRank
@@ -26,6 +27,14 @@ CLOSED = {  # all, FC layers, channels of the last map
     "mobilenet_v2": (3_504_872, 1_281_000, 1280),
     "squeezenet1_0": (1_248_424, 0, 1000),
 }
+
+
+def learned() -> nn.Module:
+    """Weights whose singular values fall off faster than those of random numbers."""
+    model = Wide()
+    with torch.no_grad():
+        model.head[1].weight.copy_(noise(16, 3) @ noise(3, 180, seed=1))
+    return model
 
 
 def counts(model: nn.Module, window: int = 12, **options):
@@ -142,10 +151,12 @@ def test_a_head_over_several_maps_has_no_average():
 
 
 def test_the_verdict_names_its_figures():
-    model = Wide()
+    model = learned()
     section = said(model, images=[noise(3, 14, 16)])
     own = sum(parameter.numel() for parameter in model.parameters())
-    first, gap, deeplab, rank = section.verdict
+    first, gap = section.verdict
+    rank = next(line for line in section.text if "singular values, and" in line)
+    deeplab = next(line for line in section.text if line.startswith("DeepLab"))
     assert f"keeps all {own:,} parameters" in first
     assert "saves none; 3,191 of them" in first  # 2,896 + 204 + 91
     assert "are in its 3 FC layers" in first
@@ -203,16 +214,19 @@ def test_a_network_without_fc_layers():
 def test_random_weights_are_told():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(800, 200), nn.Linear(200, 5))
-    assert any("are not trained, or hardly" in line for line in said(model).text)
+    section = said(model)
+    assert any("are not trained, or hardly" in line for line in section.text)
+    spoken = (*section.verdict, *section.text)
+    assert not any("top class" in line or "At rank" in line for line in spoken)
     with torch.no_grad():
         model[2].weight.copy_(noise(200, 20) @ noise(20, 800, seed=1))
     assert not any("are not trained, or hardly" in line for line in said(model).text)
 
 
 def test_noise_is_told():
-    section = said(Wide())
+    section = said(learned())
     assert "No images were given: answers at lower ranks are those on noise." in section.skipped
-    assert "of 16 views of noise" in section.verdict[-1]
+    assert any("of 16 views of noise" in line for line in section.text)
 
 
 def test_singular_values_that_take_too_long(monkeypatch):
@@ -266,3 +280,35 @@ def test_numbers_of_a_map_by_hand():
     found = counts(Wide())
     first, second = 36 * 4 * 27, 36 * 5 * 36
     assert found.macs == first + second + prod((180, 16)) + prod((16, 12)) + prod((12, 7))
+
+
+def test_ranks_that_save_nothing_are_left_out():
+    section = said(Wide())
+    own = section.facts["variants"][0]["parameters"]
+    ranks = [one for one in section.facts["variants"] if one["key"].startswith("rank")]
+    assert ranks
+    assert all(one["parameters"] < own for one in ranks)
+    (left,) = section.facts["low_rank"]["saving_none"]
+    assert any(
+        line.endswith(f"of head.1: rank {left} holds no fewer parameters than the layer itself.")
+        for line in section.skipped
+    )
+
+
+def test_a_layer_that_is_a_number_is_called_a_layer():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(800, 200), nn.Linear(200, 5))
+    with torch.no_grad():
+        model[2].weight.copy_(noise(200, 20) @ noise(20, 800, seed=1))
+    section = said(model)
+    assert any(" of 200 layer 2 keeps " in line for line in section.text)
+    assert "layer 2 with 5×5 taps" in [row[0] for row in section.tables[0].rows]
+
+
+def test_a_kernel_that_loses_no_tap_is_not_decimated(monkeypatch):
+    monkeypatch.setattr(counts_, "decimated", lambda layers, place, every: tuple(layers))
+    found = counts(Wide())
+    assert found.variant("decimated") is None
+    assert found.variant("large field") is None
+    section = said(Wide())
+    assert not any("DeepLab" in line for line in (*section.verdict, *section.text))

@@ -62,6 +62,13 @@ def whole(value: float) -> str:
     return written.rstrip("0").rstrip(".") if "." in written else written
 
 
+def tiny(value: float) -> str:
+    """A difference that may be rounding: `1.8e-15`, `exactly 0`."""
+    if not math.isfinite(value):
+        return MISSING
+    return f"{value:.1e}" if value else "exactly 0"
+
+
 def rough(value: float) -> str:
     """Two digits, for what is measured and differs from round to round: `0.97`, `2.1`, `23`."""
     if not math.isfinite(value):
@@ -98,6 +105,11 @@ def percent(share: float | None, digits: int = 0) -> str:
 def counted(count: int, one: str, many: str = "") -> str:
     """`1 pool`, `5 pools`."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def layer(where: str) -> str:
+    """A layer by its path: `classifier.0`; one that is a mere number is `layer 4`."""
+    return f"layer {where}" if where.isdigit() else where
 
 
 def listed(parts: Sequence[str]) -> str:

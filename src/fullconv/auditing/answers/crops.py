@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod, sqrt
 from typing import Any
@@ -64,6 +65,7 @@ class Compared:
         difference: mean absolute difference of each cell's scores from those of its crop.
         changed: whether the top class of the cell is another one than that of its crop.
         scores: of the crops, `(cells, K)`.
+        rings: by distance, how many cells the map has there.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Compared:
     difference: tuple[float, ...]
     changed: tuple[bool, ...]
     scores: Tensor
+    rings: Mapping[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +89,29 @@ class Band:
         cells: how many were compared.
         difference: mean absolute difference of scores, in standard deviations of the scores.
         top1: share of cells with the top class of their crop.
+        all_cells: how many there are in the maps.
     """
 
     distance: int
     cells: int
     difference: float
     top1: float
+    all_cells: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a sample says of all cells of all maps: the rim and the rest weigh what they hold.
+
+    Attributes:
+        cells: how many there are.
+        changed: share of cells with another top class than their crop.
+        difference: mean absolute difference of scores, in standard deviations of the scores.
+    """
+
+    cells: int
+    changed: float
+    difference: float
 
 
 def compare(
@@ -135,9 +155,35 @@ def bands(compared: Sequence[Compared]) -> list[Band]:
             len(cells),
             sum(difference for difference, _ in cells) / len(cells) / spread,
             sum(not changed for _, changed in cells) / len(cells),
+            sum(one.rings.get(distance, 0) for one in compared),
         )
         for distance, cells in sorted(rows.items())
     ]
+
+
+def estimate(compared: Sequence[Compared]) -> Estimate:
+    """What the cells that were compared say of all cells.
+
+    The rim is looked at more closely than the rest, within which the sample is even: of every
+    image, either weighs as much as it has cells.
+    """
+    spread = _spread([one.scores for one in compared])
+    cells = changed = difference = 0.0
+    for one in compared:
+        for at_rim in (True, False):
+            found = [
+                (apart, other)
+                for distance, apart, other in zip(
+                    one.distance, one.difference, one.changed, strict=True
+                )
+                if (distance == 0) is at_rim
+            ]
+            if found:
+                held = sum(n for distance, n in one.rings.items() if (distance == 0) is at_rim)
+                cells += held
+                changed += held * sum(other for _, other in found) / len(found)
+                difference += held * sum(apart for apart, _ in found) / len(found)
+    return Estimate(round(cells), changed / cells, difference / cells / spread)
 
 
 def distance_of(grid: Grid, cell: tuple[int, ...], stride: Sequence[int]) -> int:
@@ -217,6 +263,7 @@ def _compared(model: nn.Module, fcn: FCN, image: Named, area: float, count: int)
         tuple((ours - theirs).abs().mean(1).tolist()),
         tuple(changed.tolist()),
         theirs,
+        Counter(distance_of(grid, cell, native) for cell in grid),
     )
 
 

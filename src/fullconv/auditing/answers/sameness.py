@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from fullconv.api.verify import CELLS, Certificate, verify
-from fullconv.auditing.answers.crops import Band, Compared, bands, compare
+from fullconv.auditing.answers.crops import Band, Compared, Estimate, bands, compare, estimate
 from fullconv.auditing.answers.reach import Reach, reach
 from fullconv.auditing.answers.samples import Named, Say, patch
 from fullconv.hosts.torch_fx.fcn import FCN
@@ -40,6 +40,7 @@ class Sameness:
         bands: those cells by the distance of their windows from the border.
         reach: how far padding reaches into the map.
         noise: whether the images were random numbers, for want of real ones.
+        given: how many images there were.
     """
 
     certificate: Certificate
@@ -47,6 +48,12 @@ class Sameness:
     bands: tuple[Band, ...]
     reach: Reach
     noise: bool
+    given: int = 0
+
+    @property
+    def estimate(self) -> Estimate:
+        """What the sample says of all cells."""
+        return estimate(self.compared)
 
     @property
     def cells(self) -> int:
@@ -55,7 +62,7 @@ class Sameness:
 
     @property
     def changed(self) -> int:
-        """How many of them have another top class than their crop."""
+        """How many of them have another top class than their crop; half of them lie at the rim."""
         return sum(sum(one.changed) for one in self.compared)
 
     @property
@@ -83,6 +90,7 @@ class Sameness:
             "compared": self.cells,
             "changed": self.changed,
             "difference": self.difference,
+            "estimate": asdict(self.estimate),
             "bands": [asdict(band) for band in self.bands],
             "images": images,
             "reach": asdict(self.reach),
@@ -107,7 +115,9 @@ def measure(
     compared = compare(model, fcn, images, CROPS * crops, say)
     say("how far padding reaches into the map")
     far = reach(fcn, images, max(LEAST_REACH, REACH * crops / SLOWER))
-    return Sameness(certificate, tuple(compared), tuple(bands(compared)), far, not images)
+    return Sameness(
+        certificate, tuple(compared), tuple(bands(compared)), far, not images, len(images)
+    )
 
 
 def _certificate(

@@ -213,8 +213,8 @@ class _Runner:
 
     def affordable(self, sizes: Sequence[Size], seconds: float) -> int:
         """How many of the first images can be run all three ways, twice; 0 if not even two."""
-        for count in COUNTS:
-            if count > len(sizes):
+        for count in sorted({min(COUNTS[0], len(sizes)), *COUNTS}, reverse=True):
+            if count > len(sizes) or count < COUNTS[-1]:
                 continue
             if not self.rate:
                 self._calibrate()

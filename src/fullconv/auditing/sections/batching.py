@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from fullconv.auditing.costs.batches import Batches, Way, measure
+from fullconv.auditing.costs.batches import COUNTS, Batches, Way, measure
 from fullconv.auditing.costs.padding import SAME
-from fullconv.auditing.figures import MISSING, amount, busy, counted, figure, listed, percent
+from fullconv.auditing.figures import (
+    MISSING,
+    amount,
+    busy,
+    compared,
+    counted,
+    figure,
+    listed,
+    percent,
+    rough,
+    span,
+)
 from fullconv.auditing.figures import SECONDS as UNITS
-from fullconv.auditing.measuring.timing import Say
+from fullconv.auditing.measuring.timing import Say, Spread
 from fullconv.auditing.section import Chart, Section, Series, Table
 from fullconv.auditing.subject import Subject
 from fullconv.geometry import times
@@ -58,23 +69,34 @@ def _pixels(found: Batches, way: Way) -> float | None:
 
 
 def _throughput(found: Batches) -> tuple[str, ...]:
-    rates = [
-        f"{figure(rate)} {WORDS[way.name]}"
-        for way in found.ways
-        if (rate := _rate(found, way)) is not None
-    ]
-    if not rates:
+    """What to do, against one image at a time; rates stand in the table."""
+    known = {way.name: way.ratio for way in found.ways if way.ratio is not None}
+    said = []
+    if (equal := known.get("bucketed")) is not None:
+        faster = _faster(equal)
+        said.append(
+            f"Batch equal sizes: {faster} one by one"
+            if equal.tells and equal.median < 1
+            else f"Batches of equal sizes are {faster} one by one"
+        )
+    if (padded := known.get("padded")) is not None:
+        waste = f", with {percent(found.wasted)} of its px for padding" if found.wasted > 0 else ""
+        said.append(f"padding to the largest is {_faster(padded)} one by one{waste}")
+    if not said:
         return ()
-    wasted = (
-        f"; {percent(found.wasted)} of the padded px are padding"
-        if found.wasted > 0 and any(way.name == "padded" for way in found.ways)
-        else ""
-    )
-    return (
-        f"Only images of one size share a batch. Images a second, of "
-        f"{counted(len(found.sizes), 'image')} of {counted(found.buckets, 'size')}: "
-        f"{listed(rates)}{wasted}.",
-    )
+    text = "; ".join(said)
+    return (f"{text[0].upper()}{text[1:]}.",)
+
+
+def _faster(ratio: Spread) -> str:
+    """How fast a way is, of which the seconds against those of single runs are given."""
+    speed = ratio.inverse
+    if not speed.tells:
+        return f"no faster than rounds differ ({span(speed.low, speed.high)}) against"
+    if speed.median >= 1:
+        return compared(speed.median, speed.low, speed.high, speed.count, "times as fast") + " as"
+    rounds = "in one round" if speed.count == 1 else f"({span(speed.low, speed.high)})"
+    return f"slower, {rough(speed.median)} times as fast {rounds} as"
 
 
 def _of_padding(found: Batches) -> tuple[str, ...]:
@@ -101,10 +123,20 @@ def _rounding(difference: float) -> str:
 
 
 def _text(found: Batches) -> tuple[str, ...]:
+    rates = [
+        f"{figure(rate)} {WORDS[way.name]}"
+        for way in found.ways
+        if (rate := _rate(found, way)) is not None
+    ]
     said = [
         "A batch is one tensor. Images of other sizes go by themselves, wait for others of their "
         "size, or get zeros at the right and bottom, whose cells are computed and thrown away.",
     ]
+    if rates:
+        said.append(
+            f"Images a second, of {counted(len(found.sizes), 'image')} of "
+            f"{counted(found.buckets, 'size')}: {listed(rates)}."
+        )
     padding = found.padding
     if padding is not None and padding.largest > SAME:
         said.append(
@@ -168,6 +200,11 @@ def _skipped(found: Batches, given: int) -> tuple[str, ...]:
         said.append(f"The images that were given: {found.problem}.")
     elif given == 1:
         said.append("A single image was given: sizes were drawn instead.")
+    elif 0 < len(found.sizes) < given and not found.noise:
+        left = given - len(found.sizes)
+        enough = len(found.sizes) == COUNTS[0]
+        why = f"at most {COUNTS[0]} are run" if enough else "no time"
+        said.append(f"{left} of {counted(given, 'image')}: {why}.")
     elif not given:
         said.append("No images were given: sizes were drawn from one window to two.")
     if not found.ways:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from math import prod
 
 from fullconv.api.verify import Certificate
-from fullconv.auditing.answers.crops import Compared, picture
+from fullconv.auditing.answers.crops import MOST_IMAGES, Compared, picture
 from fullconv.auditing.answers.reach import Reach
 from fullconv.auditing.answers.sameness import Sameness, measure
 from fullconv.auditing.answers.samples import Say, named
-from fullconv.auditing.figures import counted, figure, listed, percent
+from fullconv.auditing.figures import counted, figure, listed, percent, tiny
 from fullconv.auditing.section import Chart, Picture, Section, Series, Table
 from fullconv.auditing.subject import Subject
 from fullconv.geometry import times
@@ -64,19 +64,20 @@ def _verdict(found: Sameness) -> tuple[str, ...]:
             f"No: the certificate failed. The largest difference is {worst:.1e} of the largest "
             f"score in float64, where {proof.tolerance:.0e} is allowed.",
         )
-    said = [
-        "Yes: the same parameters, the same answers. At the window FCN and classifier differ by "
-        f"{proof.native:.1e} of the largest score at most, in float64."
-    ]
-    cells = f"{counted(found.cells, 'cell')} {_images(found)}"
+    apart = tiny(proof.native) + (" of the largest score" if proof.native else "")
+    same = (
+        "Yes: at the window the same parameters give the same answers; the largest difference is "
+        f"{apart}, in float64."
+    )
     if proof.exact:
-        close = f"to {proof.windows:.1e}" if proof.windows else "exactly"
-        said.append(
+        close = f"to {tiny(proof.windows)}" if proof.windows else "exactly"
+        of = f"{counted(found.cells, 'cell')} {_images(found)}"
+        return (
+            same,
             "Nothing in it pads, so every cell of a larger image is the classifier on its crop, "
-            f"{close} on {counted(proof.cells, 'window')}; of {cells}, the top class differs in "
-            f"{found.changed or 'none'}."
+            f"{close} on {counted(proof.cells, 'window')}; of {of}, the top class differs in "
+            f"{found.changed or 'none'}.",
         )
-        return tuple(said)
     why = []
     if proof.padded:
         why.append(counted(len(proof.padded), "layer that pads", "layers that pad"))
@@ -84,16 +85,16 @@ def _verdict(found: Sameness) -> tuple[str, ...]:
         why.append(
             f"{counted(len(proof.contexts), 'op that looks', 'ops that look')} at the whole map"
         )
-    said.append(
-        f"In a larger image cells differ from crops, because of {listed(why)}: of {cells}, "
-        f"{found.changed} ({percent(found.changed / found.cells)}) have another top class than "
-        f"their crop; scores differ by {percent(found.difference)} of their standard deviation "
-        "on average."
+    all_ = found.estimate
+    sampled = "" if found.cells == all_.cells else "about "
+    return (
+        same,
+        f"In larger images cells are not crops, because of {listed(why)}: {sampled}"
+        f"{percent(all_.changed)} of the {counted(all_.cells, 'cell')} {_images(found)} "
+        f"{'has' if all_.cells == 1 else 'have'} another top class than their crop, and scores "
+        f"differ by {percent(all_.difference)} of the standard deviation that they have over "
+        "crops and classes, on average.",
     )
-    far = found.reach
-    if proof.padded and far.bounded:
-        said.append(f"{_reach_in_words(far)}.")
-    return tuple(said)
 
 
 def _reach_in_words(far: Reach) -> str:
@@ -102,23 +103,36 @@ def _reach_in_words(far: Reach) -> str:
         return words
     if far.deepest == 0:
         return f"{words}; measured, no cell changes with what lies around the image"
+    deepest, verb = far.deepest or 0, "change"
     if not far.beyond:
         changes = "measured on a map that is all rim, its cells"
+    elif deepest == 1:
+        changes, verb = "measured, the outermost cell", "changes"
     else:
-        changes = f"measured, the {counted(far.deepest or 0, 'outermost cell')}"
+        changes = f"measured, the {counted(deepest, 'outermost cell')}"
     outer = far.rings[0]
     return (
-        f"{words}; {changes} change with what lies around the image, at the rim by "
+        f"{words}; {changes} {verb} with what lies around the image, at the rim by "
         f"{figure(outer.difference)} standard deviations of the scores on average"
     )
 
 
 def _text(found: Sameness) -> tuple[str, ...]:
     proof, far = found.certificate, found.reach
+    apart = tiny(proof.head) + (" of the largest score" if proof.head else "")
     said = [
         "The map is the classifier's own head slid over its own body's features, whatever pads: "
-        f"the largest difference is {proof.head:.1e} of the largest score."
+        f"the largest difference is {apart}."
     ]
+    if proof.ok and not proof.exact and found.cells < found.estimate.cells:
+        said.append(
+            f"Of the {counted(found.cells, 'cell')} that were compared, {found.changed:,} "
+            f"{'has' if found.changed == 1 else 'have'} another top class than their crop. The rim "
+            "is sampled more closely than the rest, and weighs as much as it has cells in what is "
+            "said of all."
+        )
+    if proof.ok and proof.padded and far.bounded:
+        said.append(f"{_reach_in_words(far)}.")
     if proof.padded:
         said.append(
             "A crop has zeros around it wherever the network pads; the map has the picture "
@@ -132,9 +146,10 @@ def _text(found: Sameness) -> tuple[str, ...]:
         )
     if far.beyond and far.bounded and far.depth:
         largest = max(ring.largest for ring in far.beyond)
+        apart = f"by {largest:.1e} of the largest score at most" if largest else "by exactly 0"
         said.append(
             f"Cells at least {counted(far.beyond[0].distance, 'cell')} away from the rim differ "
-            f"by {largest:.1e} of the largest score at most."
+            f"{apart}."
         )
     return tuple(said)
 
@@ -142,7 +157,7 @@ def _text(found: Sameness) -> tuple[str, ...]:
 def _proof(proof: Certificate) -> Table:
     def row(name: str, value: float, must: bool) -> tuple[str, str, str]:
         equal = value <= proof.tolerance
-        return name, f"{value:.1e}", "equal" if equal else "DIFFERENT" if must else "differs"
+        return name, tiny(value), "equal" if equal else "DIFFERENT" if must else "differs"
 
     return Table(
         ("compared with the classifier", "largest difference", "verdict"),
@@ -201,7 +216,7 @@ def _ring_table(far: Reach) -> tuple[Table, ...]:
                     counted(ring.distance, "cell") if ring.distance else "rim",
                     f"{ring.cells:,}",
                     figure(ring.difference) if ring.difference > 1e-9 else "0",
-                    f"{ring.largest:.1e}",
+                    tiny(ring.largest),
                 )
                 for ring in far.rings
             ),
@@ -247,6 +262,11 @@ def _picture(one: Compared, about: About) -> Picture:
 
 def _skipped(found: Sameness, flat: bool) -> tuple[str, ...]:
     said = []
+    left = found.given - len(found.compared)
+    if left > 0 and not found.noise:
+        enough = len(found.compared) == MOST_IMAGES
+        why = f"at most {MOST_IMAGES} are compared with crops" if enough else "no time"
+        said.append(f"{left} of {counted(found.given, 'image')}: {why}.")
     if not found.reach.rings:
         said.append("How far padding reaches was not measured: it would take too long.")
     if found.noise and not found.certificate.exact:

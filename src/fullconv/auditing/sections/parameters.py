@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fullconv.auditing.figures import MACS, MISSING, Unit, amount, counted, figure, percent
+from fullconv.auditing.figures import MACS, MISSING, Unit, amount, counted, figure, layer, percent
 from fullconv.auditing.measuring.timing import Say
 from fullconv.auditing.section import Chart, Section, Series, Table
 from fullconv.auditing.subject import Subject
@@ -76,35 +76,29 @@ def _verdict(found: Parameters) -> tuple[str, ...]:
             f"{gap.parameters:,} ({percent(gap.parameters / own.parameters, 1)}): another "
             "network, to be trained again."
         )
-    small = found.variant("large field") or found.variant("decimated")
-    if small is not None:
-        said.append(
-            f"With DeepLab's decimation of {found.shrunk} it has {small.parameters:,} "
-            f"({percent(small.parameters / own.parameters, 1)}): another network too."
-        )
-    said += _ranks_in_words(found)
     return tuple(said)
 
 
-def _ranks_in_words(found: Parameters) -> list[str]:
+def _ranks_in_words(found: Parameters) -> str:
+    """What the layer holds, and the network answers, at the rank that is told of."""
     ranks = found.low_rank
-    if ranks is None or not ranks.cuts:
-        return []
+    assert ranks is not None
     cut = _told(ranks)
     variant = found.variant(f"rank {cut.rank}")
     assert variant is not None
     share = percent(variant.parameters / found.variants[0].parameters, 1)
     words = (
-        f"{found.shrunk} at rank {cut.rank:,} of {ranks.full:,} keeps {percent(cut.kept)} of its "
-        f"squared singular values, and the network has {variant.parameters:,} parameters ({share})"
+        f"At rank {cut.rank:,} of {ranks.full:,} {layer(found.shrunk)} keeps {percent(cut.kept)} "
+        f"of its squared singular values, and the network has {variant.parameters:,} parameters "
+        f"({share})"
     )
     if cut.same is not None:
         source = "of noise" if ranks.noise else f"of {counted(ranks.images, 'image')}"
         words += (
-            f"; without training, {cut.same} of {counted(ranks.views, 'view')} {source} keep "
-            "their top class"
+            f"; without training, {cut.same} of {counted(ranks.views, 'view')} {source} "
+            f"{'keeps its' if cut.same == 1 else 'keep their'} top class"
         )
-    return [f"{words}."]
+    return f"{words}."
 
 
 def _told(ranks: LowRank) -> Cut:
@@ -135,11 +129,14 @@ def _text(found: Parameters) -> tuple[str, ...]:
             "parameters. What saves parameters is another head, and with it the network is another "
             "one whose accuracy has to be trained and measured again."
         )
-    if found.shrunk:
+    small = found.variant("large field") or found.variant("decimated")
+    if small is not None:
         said.append(
             f"DeepLab (Chen et al. 2015, section 3.2) keeps every second or third tap of the "
-            f"kernel that {found.shrunk} becomes, with holes between them, and in LargeFOV a "
-            "quarter of its channels."
+            f"kernel that {layer(found.shrunk)} becomes, with holes between them, and in LargeFOV "
+            f"a quarter of its channels: so the network has {small.parameters:,} parameters "
+            f"({percent(small.parameters / found.variants[0].parameters, 1)}), and is another one "
+            "too."
         )
     ranks = found.low_rank
     if ranks is not None and ranks.cuts:
@@ -147,11 +144,12 @@ def _text(found: Parameters) -> tuple[str, ...]:
             "A layer of low rank is two smaller ones, one after the other; they save parameters "
             "below the rank at which inputs × outputs = rank × (inputs + outputs)."
         )
-        if _is_random(ranks):
-            said.append(
-                f"The singular values of {found.shrunk} fall off as those of random numbers do: "
-                "its weights are not trained, or hardly. Those of trained weights fall off faster."
-            )
+        said.append(
+            _ranks_in_words(found)
+            if not _is_random(ranks)
+            else f"The singular values of {layer(found.shrunk)} fall off as those of random "
+            "numbers do: its weights are not trained, or hardly. Those of trained weights fall off faster."
+        )
     return tuple(said)
 
 
@@ -207,8 +205,8 @@ def _rank_table(found: Parameters) -> tuple[Table, ...]:
                 "largest difference",
             ),
             tuple(rows),
-            f"{found.shrunk} at lower ranks, without training: the share of its squared singular "
-            "values that is kept, and differences of scores relative to the largest score.",
+            f"{layer(found.shrunk)} at lower ranks, without training: the share of its squared "
+            "singular values that is kept, and differences of scores relative to the largest score.",
         ),
     )  # fmt: skip
 
@@ -251,18 +249,23 @@ def _skipped(found: Parameters) -> tuple[str, ...]:
         said.append(f"A head of a 1×1 convolution and an average: {found.without_gap}")
     ranks = found.low_rank
     if ranks is not None and ranks.cuts and ranks.cuts[-1].kept < KEPT[-1]:
+        last = ranks.cuts[-1]
+        why = (
+            f"rank {ranks.saving_none[0]:,} holds no fewer parameters than the layer itself"
+            if ranks.saving_none
+            else f"they are above {last.rank:,}"
+        )
         said.append(
-            f"Ranks that keep more than {percent(ranks.cuts[-1].kept)} of {found.shrunk}: they are "
-            f"above {ranks.cuts[-1].rank:,}."
+            f"Ranks that keep more than {percent(last.kept)} of {layer(found.shrunk)}: {why}."
         )
     if ranks is not None and ranks.foreseen is not None:
         said.append(
-            f"Lower ranks of {found.shrunk}: its singular values would take about "
+            f"Lower ranks of {layer(found.shrunk)}: its singular values would take about "
             f"{ranks.foreseen:.0f} s here, more than there was."
         )
     elif ranks is not None and ranks.problem:
         what = "Answers with lower ranks" if ranks.cuts else "Lower ranks"
-        said.append(f"{what} of {found.shrunk}: {ranks.problem}.")
+        said.append(f"{what} of {layer(found.shrunk)}: {ranks.problem}.")
     if ranks is not None and ranks.cuts and ranks.views and ranks.noise:
         said.append("No images were given: answers at lower ranks are those on noise.")
     return tuple(said)

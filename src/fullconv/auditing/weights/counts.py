@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from math import prod
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ import torch
 from fullconv.allconv.build import plan as allconv_plan
 from fullconv.allconv.edits import ScoresHead
 from fullconv.api.costs import counting, macs
+from fullconv.auditing.figures import layer
 from fullconv.auditing.measuring.timing import Say
 from fullconv.auditing.subject import Subject
 from fullconv.auditing.weights.heads import (
@@ -96,17 +98,17 @@ def measure(subject: Subject, *, seconds: float, say: Say) -> Parameters:
     layers = fc_layers(subject)
     head = total(layers)
     classifier = Variant(
-        "classifier", "the classifier", count, size, head, sum(layer.macs for layer in layers), True
+        "classifier", "the classifier", count, size, head, sum(one.macs for one in layers), True
     )
     listing = tuple(
         {
-            "where": layer.where,
-            "inputs": layer.inputs,
-            "outputs": layer.outputs,
-            "kernel": list(layer.kernel),
-            "parameters": layer.parameters,
+            "where": one.where,
+            "inputs": one.inputs,
+            "outputs": one.outputs,
+            "kernel": list(one.kernel),
+            "parameters": one.parameters,
         }
-        for layer in layers
+        for one in layers
     )
     work = _macs(subject)
     if subject.converted is None:
@@ -132,7 +134,7 @@ def measure(subject: Subject, *, seconds: float, say: Say) -> Parameters:
         variants.append(
             Variant(
                 key=f"rank {cut.rank}",
-                name=f"{fc.where} at rank {cut.rank:,}",
+                name=f"{layer(fc.where)} at rank {cut.rank:,}",
                 parameters=count - saved,
                 bytes=size - saved * fc.itemsize,
                 head=head - saved,
@@ -145,7 +147,7 @@ def measure(subject: Subject, *, seconds: float, say: Say) -> Parameters:
         variants.append(
             Variant(
                 key, name, count - saved, size - saved * fc.itemsize, head - saved,
-                sum(layer.macs for layer in heads), False,
+                sum(one.macs for one in heads), False,
             )
         )  # fmt: skip
     return Parameters(tuple(variants), listing, shared, work, fc.where, ranks, problem)
@@ -155,12 +157,14 @@ def _smaller(layers: Sequence[FcLayer], place: int) -> list[tuple[str, str, tupl
     """Heads with DeepLab's decimated kernels: key, name and layers."""
     fc, found = layers[place], []
     second = decimated(layers, place, 2)
-    found.append(("decimated", f"{fc.where} with {times(second[place].kernel)} taps", second))
+    if prod(second[place].kernel) < prod(fc.kernel):
+        name = f"{layer(fc.where)} with {times(second[place].kernel)} taps"
+        found.append(("decimated", name, second))
     third = decimated(layers, place, 3)
     few = narrowed(third, place)
-    if few is not None:
+    if few is not None and prod(third[place].kernel) < prod(fc.kernel):
         kernel, outputs = third[place].kernel, few[place].outputs
-        name = f"{fc.where} with {times(kernel)} taps, {outputs:,} channels"
+        name = f"{layer(fc.where)} with {times(kernel)} taps, {outputs:,} channels"
         found.append(("large field", name, few))
     return found
 

@@ -73,6 +73,7 @@ class LowRank:
         views: how many views the answers were compared on; from `images` images, or noise.
         foreseen: seconds that the singular values would take, where that was too long.
         problem: why there are none beside that; or, where there are, why answers were not compared.
+        saving_none: ranks that were left out, since two layers of that rank hold no less than one.
     """
 
     cuts: tuple[Cut, ...] = ()
@@ -83,6 +84,7 @@ class LowRank:
     noise: bool = False
     foreseen: float | None = None
     problem: str = ""
+    saving_none: tuple[int, ...] = ()
 
 
 def low_rank(subject: Subject, layer: FcLayer, seconds: float, say: Say) -> LowRank:
@@ -99,7 +101,8 @@ def low_rank(subject: Subject, layer: FcLayer, seconds: float, say: Say) -> LowR
         return LowRank(full=full, foreseen=found)
     wanted = [max(1, full // QUARTER), *map(found.rank, KEPT)]
     ranks = {rank for rank in wanted if rank is not None}
-    cuts = [_cut(layer, found, rank) for rank in sorted(ranks)]
+    every = [_cut(layer, found, rank) for rank in sorted(ranks)]
+    cuts = [cut for cut in every if cut.parameters < layer.parameters]
     say(f"answers with {layer.where} at lower ranks")
     answers = _answers(subject, layer, found, cuts, deadline)
     return LowRank(
@@ -110,6 +113,7 @@ def low_rank(subject: Subject, layer: FcLayer, seconds: float, say: Say) -> LowR
         min(MOST_IMAGES, len(subject.images)),
         not subject.images,
         problem=answers.problem,
+        saving_none=tuple(cut.rank for cut in every if cut not in cuts),
     )
 
 
