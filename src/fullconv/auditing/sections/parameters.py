@@ -148,7 +148,8 @@ def _text(found: Parameters) -> tuple[str, ...]:
             _ranks_in_words(found)
             if not _is_random(ranks)
             else f"The singular values of {layer(found.shrunk)} fall off as those of random "
-            "numbers do: its weights are not trained, or hardly. Those of trained weights fall off faster."
+            "numbers do: its weights are not trained, or hardly. Those of trained weights fall "
+            "off faster."
         )
     return tuple(said)
 
@@ -206,7 +207,8 @@ def _rank_table(found: Parameters) -> tuple[Table, ...]:
             ),
             tuple(rows),
             f"{layer(found.shrunk)} at lower ranks, without training: the share of its squared "
-            "singular values that is kept, and differences of scores relative to the largest score.",
+            "singular values that is kept, and differences of scores relative to the largest "
+            "score.",
         ),
     )  # fmt: skip
 
