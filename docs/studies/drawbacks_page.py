@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fullconv.auditing.figures import BYTES, MACS, SECONDS, Unit, amount, figure, percent
+from fullconv.auditing.figures import BYTES, MACS, TIME_UNITS, Unit, amount, figure, percent
 from fullconv.geometry import times
 from studies.all_convolutional_words import conclusion
 from studies.pages import markdown, wrapped
@@ -72,7 +72,7 @@ def _growth(facts: Facts, vgg: Facts) -> list[str]:
     macs = Unit.of([row["macs"] for row in rows], MACS)
     memory = Unit.of([row["forward"]["counted"] for row in rows], BYTES)
     times_of = [_median(row["forward"]["seconds"]) for row in rows]
-    seconds = Unit.of(times_of, SECONDS)
+    seconds = Unit.of(times_of, TIME_UNITS)
     lines = [
         (times(row["size"]), f"{row['cells']:,}", macs.write(row["macs"]),
          memory.write(row["forward"]["counted"]), memory.write(row["training"]["counted"]),

@@ -15,7 +15,7 @@ from torch import nn
 
 import fullconv
 from by_hand import crop_map, head_map
-from fullconv.auditing.answers import crops
+from fullconv.auditing.answers import crops, marked
 from fullconv.auditing.answers.reach import reach
 from fullconv.auditing.answers.sameness import measure
 from fullconv.auditing.answers.samples import Named, patch, scaled
@@ -153,17 +153,17 @@ SAMPLED = ("cells", "distance", "difference", "changed")
 def test_the_picture_marks_exactly_the_cells_whose_class_changes():
     model, image = padded(), noise(1, 3, 60, 60, seed=3)
     (one,) = crops.compare(model, fullconv.convert(model, 12), [Named("a", image)], 1000, quiet)
-    canvas = crops.picture(one, (0.0,), (1.0,), most=600)
+    canvas = marked.picture(one, (0.0,), (1.0,), most=600)
     assert canvas.shape[2] == 3
     assert max(canvas.shape) <= 600
-    colours = {crops.SAME: False, crops.DOT: True}  # in the middle of a square
-    marked = {}
+    colours = {marked.SAME: False, marked.DOT: True}  # in the middle of a square
+    found = {}
     for cell in one.cells:
         y, x = (
             int(float(px) * canvas.shape[0] / one.grid.size[0]) for px in one.grid.center(*cell)
         )
-        marked[cell] = colours[tuple(int(v) for v in canvas[y, x])]
-    assert marked == dict(zip(one.cells, one.changed, strict=True))
+        found[cell] = colours[tuple(int(v) for v in canvas[y, x])]
+    assert found == dict(zip(one.cells, one.changed, strict=True))
     assert any(one.changed)
     assert not all(one.changed)
     grey = (canvas == canvas[..., :1]).all(-1)
@@ -171,12 +171,12 @@ def test_the_picture_marks_exactly_the_cells_whose_class_changes():
     # Orange only around dots, and none where nothing changed.
     one = crops.Compared(**{**fields(one), "image": scaled(one.image, (180, 180))})
     one = crops.Compared(**{**fields(one), "grid": Grid((180, 180), (60, 60), (10, 10))})
-    canvas = crops.picture(one, (0.0,), (1.0,))
-    calm = crops.picture(
+    canvas = marked.picture(one, (0.0,), (1.0,))
+    calm = marked.picture(
         crops.Compared(**{**fields(one), "changed": (False,) * len(one.cells)}), (0.0,), (1.0,)
     )
-    assert not (calm == np.array(crops.OTHER)).all(-1).any()
-    assert (canvas == np.array(crops.OTHER)).all(-1).any()
+    assert not (calm == np.array(marked.OTHER)).all(-1).any()
+    assert (canvas == np.array(marked.OTHER)).all(-1).any()
 
 
 def fields(one: crops.Compared) -> dict:
@@ -189,7 +189,7 @@ def test_a_large_picture_is_shown_at_most_640_px_wide():
     wide = crops.Compared(**{**fields(one), "image": noise(1, 3, 700, 1300)})
     grid = fullconv.convert(model, 12).grid((700, 1300))
     wide = crops.Compared(**{**fields(wide), "grid": grid})
-    assert crops.picture(wide, (0.0,), (1.0,)).shape == (344, 640, 3)
+    assert marked.picture(wide, (0.0,), (1.0,)).shape == (344, 640, 3)
 
 
 def test_padding_reaches_as_far_as_geometry_says_and_as_by_hand():

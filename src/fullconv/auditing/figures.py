@@ -9,7 +9,7 @@ from dataclasses import dataclass
 MISSING = "–"
 """In place of a figure that was not measured, or is no number."""
 
-SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
+TIME_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 MACS = ((1e12, "TMAC"), (1e9, "GMAC"), (1e6, "MMAC"), (1e3, "kMAC"), (1.0, "MAC"))
 BYTES = ((2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "bytes"))
 

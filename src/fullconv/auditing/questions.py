@@ -96,12 +96,12 @@ def _in_words(error: Exception) -> str:
 
 
 SECTIONS: tuple[Question, ...] = (
-    Question(function.KEY, function.TITLE, function.section, function.SECONDS),
-    Question(parameters.KEY, parameters.TITLE, parameters.section, parameters.SECONDS),
-    Question(growth.KEY, growth.TITLE, growth.section, growth.SECONDS),
-    Question(coarseness.KEY, coarseness.TITLE, coarseness.section, coarseness.SECONDS),
-    Question(pools.KEY, pools.TITLE, pools.section, pools.SECONDS),
-    Question(shift.KEY, shift.TITLE, shift.section, shift.SECONDS),
-    Question(batching.KEY, batching.TITLE, batching.section, batching.SECONDS),
+    Question(function.KEY, function.TITLE, function.section, function.SHARE),
+    Question(parameters.KEY, parameters.TITLE, parameters.section, parameters.SHARE),
+    Question(growth.KEY, growth.TITLE, growth.section, growth.SHARE),
+    Question(coarseness.KEY, coarseness.TITLE, coarseness.section, coarseness.SHARE),
+    Question(pools.KEY, pools.TITLE, pools.section, pools.SHARE),
+    Question(shift.KEY, shift.TITLE, shift.section, shift.SHARE),
+    Question(batching.KEY, batching.TITLE, batching.section, batching.SHARE),
 )
 """In the order of the report."""

@@ -11,7 +11,8 @@ import fullconv
 from audited import excited, lenet, quiet, small
 from fullconv.api.costs import macs
 from fullconv.api.memory import Budget
-from fullconv.auditing.costs.batches import COUNTS, drawn_sizes, measure
+from fullconv.auditing.costs.batches import drawn_sizes, measure
+from fullconv.auditing.costs.calls import COUNTS
 from networks import noise
 
 MIB = 2**20

@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fullconv.auditing.answers.samples import Named, Say, noise, patch, scaled, top_classes
+from fullconv.auditing.answers.samples import Named, noise, patch, scaled, top_classes
+from fullconv.auditing.measuring.timing import Say
 from fullconv.evaluate.scoring import probabilities_of
 from fullconv.geometry import times
 from fullconv.hosts.torch_fx.fcn import FCN, copy_graph, tensors_of

@@ -13,7 +13,8 @@ from torch import nn
 from fullconv.api.verify import CELLS, Certificate, verify
 from fullconv.auditing.answers.crops import Band, Compared, Estimate, bands, compare, estimate
 from fullconv.auditing.answers.reach import Reach, reach
-from fullconv.auditing.answers.samples import Named, Say, patch
+from fullconv.auditing.answers.samples import Named, patch
+from fullconv.auditing.measuring.timing import Say
 from fullconv.hosts.torch_fx.fcn import FCN
 from fullconv.hosts.torch_fx.tracing import in_eval
 

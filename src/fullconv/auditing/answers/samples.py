@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from fullconv.auditing.measuring.noise import drawn
 from fullconv.evaluate.preparation import resized
-
-Say = Callable[[str], None]
-"""Called with what is being measured."""
 
 CROP_BATCH = 8
 """Crops in one call of the classifier."""
@@ -40,8 +38,7 @@ def named(images: Sequence[tuple[str, Tensor]]) -> list[Named]:
 
 def noise(channels: int, size: Sequence[int], seed: int = 0) -> Named:
     """Random numbers of mean 0 and standard deviation 1, in place of an image."""
-    draw = torch.Generator().manual_seed(seed)
-    return Named("noise", torch.randn(1, channels, *size, generator=draw))
+    return Named("noise", drawn((1, channels, *size), seed=seed))
 
 
 def patch(image: Tensor, size: Sequence[int]) -> Tensor:

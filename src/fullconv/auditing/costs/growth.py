@@ -19,17 +19,24 @@ from fullconv.api.costs import ceiling_of_large_images, macs
 from fullconv.api.memory import Budget, peak_bytes
 from fullconv.api.sliding import cut
 from fullconv.auditing.costs.grown import WAYS, Growth, Pass, Row, exponents
+from fullconv.auditing.measuring.noise import drawn
 from fullconv.auditing.measuring.passes import train, trainable, training_bytes
-from fullconv.auditing.measuring.timing import Deadline, Say, Side, Times, clock, in_turn
+from fullconv.auditing.measuring.timing import (
+    AT_LEAST,
+    ROUNDS,
+    Deadline,
+    Say,
+    Side,
+    Times,
+    clock,
+    in_turn,
+)
 from fullconv.geometry import Grid, times
 from fullconv.hosts.torch_fx.fcn import FCN
 
 FACTORS = (Fraction(3, 2), Fraction(2), Fraction(4))
 """Sizes that are looked at by default, in windows."""
 
-ROUNDS = 5
-AT_LEAST = 0.02
-"""Seconds of one measurement; shorter runs are repeated within it."""
 
 MOST_CROPS = 32
 CROPS_SHARE = {"forward": 1 / 12, "training": 1 / 8}
@@ -199,8 +206,9 @@ class _Subject:
 
     def noise(self, size: tuple[int, ...]) -> Tensor:
         """A random image `(1, C, *size)`, the same in every run."""
-        drawn = torch.randn(1, self.channels, *size, generator=torch.Generator().manual_seed(0))
-        return drawn.to(self.device, self.dtype)
+        return drawn(
+            (1, self.channels, *size), torch.empty(0, device=self.device, dtype=self.dtype)
+        )
 
     def image_bytes(self, size: tuple[int, ...]) -> int:
         """What the image itself takes: it is there before a pass is measured."""

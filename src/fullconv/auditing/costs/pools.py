@@ -16,15 +16,21 @@ from fullconv.allconv.surroundings import behind
 from fullconv.auditing.costs.steps import BATCH, Step, Steps, laid_out
 from fullconv.auditing.costs.steps import steps as steps_of
 from fullconv.auditing.measuring.contention import since_now
-from fullconv.auditing.measuring.timing import Deadline, Say, Side, Spread, in_turn
+from fullconv.auditing.measuring.noise import drawn
+from fullconv.auditing.measuring.timing import (
+    AT_LEAST,
+    ROUNDS,
+    Deadline,
+    Say,
+    Side,
+    Spread,
+    in_turn,
+)
 from fullconv.blueprint import Node, Pool
 from fullconv.errors import RefusedError
 from fullconv.geometry import Sweep
 from fullconv.hosts.torch_fx.fcn import FCN, tensors_of
 from fullconv.hosts.torch_fx.read import Reading
-
-ROUNDS = 5
-AT_LEAST = 0.02
 
 POOLS_SHARE = 0.4
 """Of the seconds, for the pools by themselves; the rest is for whole steps."""
@@ -182,7 +188,7 @@ def _replaced(
         macs=weight.numel() * math.prod(cells),
     )
     fx_node = next(n for n in reading.graph.nodes if n.name == node.name)
-    x = laid_out(torch.randn(batch, *source, generator=torch.Generator().manual_seed(0)).to(like))
+    x = laid_out(drawn((batch, *source), like))
     x.requires_grad_()
     sides: dict[str, Side] = {}
     for name, run in (("pool", _call(reading.model, fx_node)), ("conv", conv)):

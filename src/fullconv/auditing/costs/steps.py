@@ -12,8 +12,19 @@ from fullconv.allconv.build import all_convolutional
 from fullconv.api.costs import macs
 from fullconv.api.machine import written_bytes
 from fullconv.api.memory import Budget
+from fullconv.auditing.measuring.noise import drawn
 from fullconv.auditing.measuring.passes import loss_of, trainable, training_bytes
-from fullconv.auditing.measuring.timing import Deadline, Say, Side, Spread, Times, clock, in_turn
+from fullconv.auditing.measuring.timing import (
+    AT_LEAST,
+    ROUNDS,
+    Deadline,
+    Say,
+    Side,
+    Spread,
+    Times,
+    clock,
+    in_turn,
+)
 from fullconv.hosts.torch_fx.fcn import FCN
 from fullconv.hosts.torch_fx.optimized.network import FORMATS
 
@@ -23,8 +34,6 @@ BATCH = 8
 LEAST_BATCH = 2
 """Batch norms need two numbers per channel in training, and a map may have one cell."""
 
-ROUNDS = 5
-AT_LEAST = 0.02
 
 VARIANTS = ("keep", "conv", "strided")
 """What becomes of pools in the networks whose steps are compared; see `all_convolutional`."""
@@ -139,8 +148,7 @@ def _timed(
     networks: Mapping[str, nn.Module], fcn: FCN, batch: int, deadline: Deadline, say: Say | None
 ) -> Times:
     like = _image(fcn)
-    draw = torch.Generator().manual_seed(0)
-    images = laid_out(torch.randn(batch, *like.shape[1:], generator=draw).to(like))
+    images = laid_out(drawn((batch, *like.shape[1:]), like))
     sides = {}
     for pools, network in networks.items():
         network.train()

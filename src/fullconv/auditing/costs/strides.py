@@ -13,8 +13,11 @@ from torch import nn
 from fullconv.api.convert import convert
 from fullconv.api.costs import macs, macs_per_pixel
 from fullconv.api.memory import Budget, peak_bytes
+from fullconv.auditing.measuring.noise import drawn
 from fullconv.auditing.measuring.timing import (
+    AT_LEAST,
     LITTLE,
+    ROUNDS,
     Deadline,
     Say,
     Side,
@@ -31,8 +34,6 @@ from fullconv.surgery.plan import Plan
 WINDOWS = 2
 """Side of the image that finer maps are made of, in windows."""
 
-ROUNDS = 5
-AT_LEAST = 0.02
 
 HELD = 2 << 30
 """Bytes of weights that are held at once, at most: every stride that is timed has its own."""
@@ -210,8 +211,8 @@ class _Runs:
         self._model, self._plan, self._size, self._most = model, fcn.plan, size, max_memory
         self._weights = sum(p.numel() * p.element_size() for p in fcn.parameters())
         self._crop = macs(model, (1, fcn.plan.channels, *fcn.window))
-        drawn = torch.randn(1, fcn.plan.channels, *size, generator=torch.Generator().manual_seed(0))
-        self.image = drawn.to(next(fcn.parameters(), torch.empty(0)))
+        like = next(fcn.parameters(), torch.empty(0))
+        self.image = drawn((1, fcn.plan.channels, *size), like)
         self._sides: dict[str, Side] = {}
         self._known: set[str] = set()
 

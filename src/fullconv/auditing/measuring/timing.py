@@ -21,6 +21,12 @@ from fullconv.auditing.measuring.peak import peak_of
 Say = Callable[[str], None]
 """Called with what is being measured."""
 
+ROUNDS = 5
+"""How often each side is timed, at most."""
+
+AT_LEAST = 0.02
+"""Seconds of one measurement; shorter runs are repeated within it."""
+
 SHARE = 0.5
 """A single run may take this much of the seconds that are left, as far as that can be foreseen."""
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fullconv.auditing.costs.alone import Alone, measure
-from fullconv.auditing.figures import BYTES, SECONDS, Unit, amount, busy, counted, listed
+from fullconv.auditing.costs.classifier import Alone, measure
+from fullconv.auditing.figures import BYTES, TIME_UNITS, Unit, amount, busy, counted, listed
 from fullconv.auditing.measuring.timing import Say
 from fullconv.auditing.section import Section, Table
 from fullconv.auditing.subject import Subject
@@ -43,7 +43,7 @@ def _passes(found: Alone) -> list[tuple[str, float, int | None]]:
 
 
 def _verdict(found: Alone, subject: Subject) -> tuple[str, ...]:
-    passes = [f"{amount(seconds, SECONDS)} {name}" for name, seconds, _ in _passes(found)]
+    passes = [f"{amount(seconds, TIME_UNITS)} {name}" for name, seconds, _ in _passes(found)]
     if not passes:
         return ()
     return (f"One image of {times(subject.window)} px takes the classifier {listed(passes)}.",)
@@ -53,7 +53,7 @@ def _table(found: Alone) -> tuple[Table, ...]:
     passes = _passes(found)
     if not passes:
         return ()
-    second = Unit.of([seconds for _, seconds, _ in passes], SECONDS)
+    second = Unit.of([seconds for _, seconds, _ in passes], TIME_UNITS)
     byte = Unit.of([peak for _, _, peak in passes], BYTES)
     rows = [(name, second.write(seconds), byte.write(peak)) for name, seconds, peak in passes]
     header = ("pass", second.name, f"memory measured, {byte.name}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from fullconv.auditing.costs.batches import COUNTS, Batches, Way, measure
+from fullconv.auditing.costs.batches import Batches, Way, measure
+from fullconv.auditing.costs.calls import COUNTS
 from fullconv.auditing.costs.padding import SAME
 from fullconv.auditing.figures import (
     MISSING,
+    TIME_UNITS,
     amount,
     busy,
     compared,
@@ -16,7 +18,6 @@ from fullconv.auditing.figures import (
     rough,
     span,
 )
-from fullconv.auditing.figures import SECONDS as UNITS
 from fullconv.auditing.measuring.timing import Say, Spread
 from fullconv.auditing.section import Chart, Section, Series, Table
 from fullconv.auditing.subject import Subject
@@ -24,8 +25,8 @@ from fullconv.geometry import times
 
 KEY, TITLE = "batching", "Can images of different sizes share a batch?"
 
-SECONDS = 18.0
-"""What it takes with VGG-16 on two cores."""
+SHARE = 18.0
+"""Of the time, against the shares of the other sections."""
 
 WORDS = {
     "single": "one by one",
@@ -215,7 +216,7 @@ def _skipped(found: Batches, given: int) -> tuple[str, ...]:
         if way.foreseen is not None:
             said.append(
                 f"{WORDS[way.name].capitalize()}: not timed, it would take about "
-                f"{amount(way.foreseen, UNITS)} here."
+                f"{amount(way.foreseen, TIME_UNITS)} here."
             )
     return tuple(said)
 

@@ -10,6 +10,7 @@ from fullconv.auditing.figures import (
     BYTES,
     MACS,
     MISSING,
+    TIME_UNITS,
     Unit,
     amount,
     busy,
@@ -18,7 +19,6 @@ from fullconv.auditing.figures import (
     listed,
     percent,
 )
-from fullconv.auditing.figures import SECONDS as UNITS
 from fullconv.auditing.measuring.timing import Say
 from fullconv.auditing.section import Chart, Section, Series, Table
 from fullconv.auditing.subject import Subject
@@ -26,8 +26,8 @@ from fullconv.geometry import times
 
 KEY, TITLE = "coarseness", "How coarse is the map?"
 
-SECONDS = 15.0
-"""What it takes with VGG-16 on two cores."""
+SHARE = 15.0
+"""Of the time, against the shares of the other sections."""
 
 
 def section(subject: Subject, seconds: float, say: Say) -> Section:
@@ -116,7 +116,7 @@ def _table(found: Strides) -> tuple[Table, ...]:
     work = Unit.of([row.macs for row in found.rows], MACS)
     byte = Unit.of([row.bytes for row in found.rows], BYTES)
     known = [None if row.seconds is None else row.seconds.median for row in found.rows]
-    second = Unit.of(known, UNITS)
+    second = Unit.of(known, TIME_UNITS)
     rows = [
         (
             _stride(row),
@@ -191,7 +191,7 @@ def _skipped(found: Strides) -> tuple[str, ...]:
         )
     slow = [row for row in found.rows if row not in large and row.seconds is None]
     if slow:
-        foreseen = [amount(row.foreseen, UNITS) for row in slow if row.foreseen is not None]
+        foreseen = [amount(row.foreseen, TIME_UNITS) for row in slow if row.foreseen is not None]
         about = f", about {_span(foreseen)} for a pass by its MACs" if foreseen else ""
         said.append(f"{_strides(slow)}: counted only, for want of time{about}.")
     return tuple(said)

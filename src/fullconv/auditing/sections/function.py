@@ -5,11 +5,13 @@ from __future__ import annotations
 from math import prod
 
 from fullconv.api.verify import Certificate
-from fullconv.auditing.answers.crops import MOST_IMAGES, Compared, picture
+from fullconv.auditing.answers.crops import MOST_IMAGES, Compared
+from fullconv.auditing.answers.marked import picture
 from fullconv.auditing.answers.reach import Reach
 from fullconv.auditing.answers.sameness import Sameness, measure
-from fullconv.auditing.answers.samples import Say, named
+from fullconv.auditing.answers.samples import named
 from fullconv.auditing.figures import counted, figure, listed, percent, tiny
+from fullconv.auditing.measuring.timing import Say
 from fullconv.auditing.section import Chart, Picture, Section, Series, Table
 from fullconv.auditing.subject import Subject
 from fullconv.geometry import times
@@ -17,8 +19,8 @@ from fullconv.hosts.torch_fx.fcn import About
 
 KEY, TITLE = "function", "Is it the same function?"
 
-SECONDS = 30.0
-"""What it takes with VGG-16 on two cores."""
+SHARE = 30.0
+"""Of the time, against the shares of the other sections."""
 
 ROUNDING = 1e-12
 """Differences relative to the largest score that are none, in float64."""

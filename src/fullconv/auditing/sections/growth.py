@@ -8,6 +8,7 @@ from fullconv.auditing.costs.growth import measure
 from fullconv.auditing.figures import (
     BYTES,
     MACS,
+    TIME_UNITS,
     amount,
     busy,
     compared,
@@ -18,7 +19,6 @@ from fullconv.auditing.figures import (
     span,
     whole,
 )
-from fullconv.auditing.figures import SECONDS as UNITS
 from fullconv.auditing.measuring.timing import Say, Spread
 from fullconv.auditing.section import Section
 from fullconv.auditing.sections import alone
@@ -28,8 +28,8 @@ from fullconv.geometry import times
 
 KEY, TITLE = "growth", "What does a larger image cost?"
 
-SECONDS = 45.0
-"""What it takes with VGG-16 on two cores."""
+SHARE = 45.0
+"""Of the time, against the shares of the other sections."""
 
 
 def section(subject: Subject, seconds: float, say: Say) -> Section:
@@ -82,7 +82,7 @@ def _took(row: Row) -> str:
     )
     said = []
     for one, words, kind in kinds:
-        seconds = None if one.seconds is None else amount(one.seconds.median, UNITS)
+        seconds = None if one.seconds is None else amount(one.seconds.median, TIME_UNITS)
         peak = None if one.peak is None else amount(one.peak, BYTES)
         held = f"{amount(one.counted, BYTES)} {kind}"
         known = [part for part in (seconds, peak) if part is not None]
@@ -178,8 +178,8 @@ def _skipped(found: Growth) -> tuple[str, ...]:
                 )
             elif one.foreseen is not None:
                 said.append(
-                    f"{where}: not timed, it would take about {amount(one.foreseen, UNITS)} here, "
-                    "more than there was for it."
+                    f"{where}: not timed, it would take about "
+                    f"{amount(one.foreseen, TIME_UNITS)} here, more than there was for it."
                 )
             elif one.seconds is not None and one.speed_up is None and row.cells > 1:
                 said.append(f"{where}: crops were not timed, for want of time.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from fullconv.auditing.costs.grown import WAYS, Growth, Row
-from fullconv.auditing.figures import BYTES, MACS, SECONDS, Unit, figure
+from fullconv.auditing.figures import BYTES, MACS, TIME_UNITS, Unit, figure
 from fullconv.auditing.section import Chart, Series, Table
 from fullconv.geometry import times
 
@@ -122,7 +122,7 @@ def _speed_up(row: Row, way: str) -> float | None:
 
 
 def _second(found: Growth, ways: Iterable[str]) -> Unit:
-    return Unit.of([_map(row, way) for row in found.rows for way in ways], SECONDS)
+    return Unit.of([_map(row, way) for row in found.rows for way in ways], TIME_UNITS)
 
 
 def _byte(found: Growth) -> Unit:

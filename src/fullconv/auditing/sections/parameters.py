@@ -11,8 +11,8 @@ from fullconv.auditing.weights.lowrank import KEPT, Cut, LowRank
 
 KEY, TITLE = "parameters", "What happens to the parameters?"
 
-SECONDS = 20.0
-"""What it takes with VGG-16 on two cores, nearly all of it for singular values."""
+SHARE = 20.0
+"""Of the time, against the shares of the other sections."""
 
 BYTES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "bytes"))
 COUNTS = ((1e9, "billions"), (1e6, "millions"), (1e3, "thousands"), (1.0, ""))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fullconv.auditing.costs.pools import Pools, Replaced, measure
 from fullconv.auditing.figures import (
     MACS,
+    TIME_UNITS,
     Unit,
     amount,
     busy,
@@ -18,7 +19,6 @@ from fullconv.auditing.figures import (
     rough,
     span,
 )
-from fullconv.auditing.figures import SECONDS as UNITS
 from fullconv.auditing.measuring.timing import Say, Spread
 from fullconv.auditing.section import Chart, Section, Series, Table
 from fullconv.auditing.subject import Subject
@@ -26,8 +26,8 @@ from fullconv.geometry import times
 
 KEY, TITLE = "pools", "What if pools become strided convolutions?"
 
-SECONDS = 25.0
-"""What it takes with VGG-16 on two cores."""
+SHARE = 25.0
+"""Of the time, against the shares of the other sections."""
 
 WORDS = {
     "keep": "pools kept",
@@ -99,7 +99,7 @@ def _longer(found: Pools) -> str:
     }
     ways = [
         f"{rough(sums[f'conv_{way}'] / sums[f'pool_{way}'])} times as long {way} "
-        f"({amount(sums[f'conv_{way}'], UNITS)} on {counted(found.batch, 'image')})"
+        f"({amount(sums[f'conv_{way}'], TIME_UNITS)} on {counted(found.batch, 'image')})"
         for way in ("forward", "backward")
     ]
     verb = "take" if len(found.pools) > 1 else "takes"
@@ -148,7 +148,9 @@ def _median(spread: Spread | None) -> float | None:
 
 def _timed(found: Pools) -> Table:
     names = ("pool_forward", "conv_forward", "pool_backward", "conv_backward")
-    unit = Unit.of([_median(getattr(one, name)) for one in found.pools for name in names], UNITS)
+    unit = Unit.of(
+        [_median(getattr(one, name)) for one in found.pools for name in names], TIME_UNITS
+    )
     rows = []
     for name, one in zip(_names(found.pools), found.pools, strict=True):
         took = {key: unit.write(_median(getattr(one, key))) for key in names}
@@ -206,7 +208,7 @@ def _adds(found: Pools) -> Table:
 def _steps(found: Pools) -> tuple[Table, ...]:
     if not found.steps:
         return ()
-    second = Unit.of([_median(step.seconds) for step in found.steps], UNITS)
+    second = Unit.of([_median(step.seconds) for step in found.steps], TIME_UNITS)
     work = Unit.of([step.macs for step in found.steps], MACS)
     timed = any(step.seconds is not None for step in found.steps)
     rows = [

@@ -6,16 +6,17 @@ from dataclasses import replace
 from math import prod
 
 from fullconv.auditing.answers.features import MOST_IMAGES, Shift, measure
-from fullconv.auditing.answers.samples import Say, named
+from fullconv.auditing.answers.samples import named
 from fullconv.auditing.figures import counted, figure, listed, percent, whole
+from fullconv.auditing.measuring.timing import Say
 from fullconv.auditing.section import Chart, Section, Series, Table
 from fullconv.auditing.subject import Subject
 from fullconv.geometry import times
 
 KEY, TITLE = "shift", "Does the scale of training matter?"
 
-SECONDS = 15.0
-"""What it takes with VGG-16 on two cores and three images."""
+SHARE = 15.0
+"""Of the time, against the shares of the other sections."""
 
 FAR = 0.5
 """The averaged vector may move by so many standard deviations for the scale not to matter."""

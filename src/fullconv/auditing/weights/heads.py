@@ -22,7 +22,7 @@ from fullconv.hosts.torch_fx.read import Reading
 from fullconv.surgery.edits import LinearToConv, bare
 from fullconv.surgery.plan import Plan
 
-QUARTER = 4
+FEWER = 4
 """LargeFOV has 1,024 channels where VGG-16 has 4,096."""
 
 
@@ -111,11 +111,11 @@ def narrowed(layers: Sequence[FcLayer], place: int) -> tuple[FcLayer, ...] | Non
     """
     chain = layers[place:]
     pairs = list(pairwise(chain))
-    if not pairs or any(a.outputs != b.inputs or a.outputs % QUARTER for a, b in pairs):
+    if not pairs or any(a.outputs != b.inputs or a.outputs % FEWER for a, b in pairs):
         return None
     found = list(layers)
     for i in range(place, len(layers) - 1):
-        few = layers[i].outputs // QUARTER
+        few = layers[i].outputs // FEWER
         bias = few if found[i].bias else 0
         found[i] = replace(found[i], outputs=few, bias=bias, weight=None)
         found[i + 1] = replace(found[i + 1], channels=few, weight=None)

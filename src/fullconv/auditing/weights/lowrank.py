@@ -28,7 +28,7 @@ from fullconv.hosts.torch_fx.tracing import in_eval
 KEPT = (0.9, 0.99)
 """Shares of the squared singular values that are looked at."""
 
-QUARTER = 4
+RANK_PART = 4
 """A quarter of the full rank is looked at too: 1,024 for fc6, as in Fast R-CNN (Girshick 2015)."""
 
 MOST_SECONDS = 0.8
@@ -99,7 +99,7 @@ def low_rank(subject: Subject, layer: FcLayer, seconds: float, say: Say) -> LowR
     found = spectrum(weight, MOST_SECONDS * seconds)
     if isinstance(found, float):
         return LowRank(full=full, foreseen=found)
-    wanted = [max(1, full // QUARTER), *map(found.rank, KEPT)]
+    wanted = [max(1, full // RANK_PART), *map(found.rank, KEPT)]
     ranks = {rank for rank in wanted if rank is not None}
     every = [_cut(layer, found, rank) for rank in sorted(ranks)]
     cuts = [cut for cut in every if cut.parameters < layer.parameters]

@@ -19,7 +19,7 @@ LARGEST = 1024
 BESIDE = 64
 """Directions followed beside those, which make them more exact."""
 
-ROUNDS = 2
+ITERATIONS = 2
 """Products with the weight that sharpen the directions (Halko, Martinsson & Tropp 2011)."""
 
 BLOCK = 512
@@ -104,7 +104,7 @@ def _largest(products: Tensor) -> tuple[Tensor, Tensor]:
     draw = torch.Generator().manual_seed(0)
     count = len(products)
     basis = torch.randn(count, LARGEST + BESIDE, generator=draw).to(products)
-    for _ in range(ROUNDS + 1):
+    for _ in range(ITERATIONS + 1):
         basis = torch.linalg.qr(products @ basis).Q
     values, turns = torch.linalg.eigh(basis.T @ products @ basis)
     return values[BESIDE:], basis @ turns[:, BESIDE:]

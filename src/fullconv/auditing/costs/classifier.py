@@ -9,13 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from fullconv.auditing.measuring.noise import drawn
 from fullconv.auditing.measuring.passes import train, trainable
-from fullconv.auditing.measuring.timing import Say, Side, Spread, in_turn
+from fullconv.auditing.measuring.timing import AT_LEAST, ROUNDS, Say, Side, Spread, in_turn
 from fullconv.evaluate.scoring import is_out_of_memory
 from fullconv.hosts.torch_fx.tracing import in_eval
-
-ROUNDS = 5
-AT_LEAST = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,7 @@ def measure(
     It may be anybody's code: where it fails, what it said is told.
     """
     first = next(model.parameters(), torch.empty(0))
-    images = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(first)
+    images = drawn(shape, first)
 
     def forward() -> object:
         with in_eval(model), torch.inference_mode():
