@@ -33,15 +33,24 @@ def test_the_verdict_is_short_and_made_of_figures():
     assert section.verdict == (
         "There is one score every 32 px; a cell sees 404×404 px, 69 % of them outside its 224×224 "
         "px window.",
-        "A stride of 16 px has 3.52 times the cells for 2.00 times the MACs and 2.10 times the "
-        "seconds.",
-        "The finest, 4 px, takes 20.0 times the MACs: 1.38 TMACs for 448×448 px.",
+        "A stride of 16 px has 3.52 times the cells for 2.00 times the MACs and 2.1 times the "
+        "seconds (2.00–2.20); the finest, 4 px, takes 20.0 times the MACs: 1.38 TMACs for 448×448 "
+        "px.",
     )
     assert section.skipped == (
         "Stride 4 px: counted only, it needs 1.5 GiB of memory, and 1.0 GiB is allowed.",
         "Stride 8 px: counted only, for want of time, about 6.00 s for a pass by its MACs.",
     )
     assert section.how[-1].startswith("Seconds are medians of up to 5 rounds in turn")
+
+
+def test_a_finer_stride_within_the_noise_is_called_so():
+    native, half = found().rows[:2]
+    half = replace(half, slower=Spread(1.02, 0.93, 1.1, 5))
+    section = coarseness.written(replace(found(), rows=(native, half)))
+    assert section.verdict[1].endswith(
+        "for 2.00 times the MACs and no more seconds than rounds differ (0.93–1.10)."
+    )
 
 
 def test_several_strides_share_a_sentence():

@@ -14,12 +14,14 @@ from fullconv.auditing.figures import (
     Unit,
     amount,
     busy,
+    compared,
     counted,
     figure,
     listed,
     percent,
+    span,
 )
-from fullconv.auditing.measuring.timing import Say
+from fullconv.auditing.measuring.timing import Say, Spread
 from fullconv.auditing.section import Chart, Section, Series, Table
 from fullconv.auditing.subject import Subject
 from fullconv.geometry import times
@@ -71,21 +73,26 @@ def _native(found: Strides) -> str:
 
 
 def _finer(found: Strides) -> tuple[str, ...]:
+    """The next finer map, and the finest."""
     if len(found.rows) < 2:
         return ()
-    native, last = found.rows[0], found.rows[-1]
-    row = found.rows[1]
-    slower = "" if row.slower is None else f" and {figure(row.slower.median)} times the seconds"
+    native, row, last = found.rows[0], found.rows[1], found.rows[-1]
     cells, work = figure(row.cells / native.cells), figure(row.macs / native.macs)
-    said = [
-        f"A stride of {_stride(row)} has {cells} times the cells for {work} times the MACs{slower}."
-    ]
+    said = f"A stride of {_stride(row)} has {cells} times the cells for {work} times the MACs"
+    if row.slower is not None:
+        said += f" and {_slower(row.slower)}"
     if last is not row:
-        said.append(
-            f"The finest, {_stride(last)}, takes {figure(last.macs / native.macs)} times the MACs: "
-            f"{amount(last.macs, MACS)}s for {times(found.size)} px."
+        said += (
+            f"; the finest, {_stride(last)}, takes {figure(last.macs / native.macs)} times the "
+            f"MACs: {amount(last.macs, MACS)}s for {times(found.size)} px"
         )
-    return tuple(said)
+    return (f"{said}.",)
+
+
+def _slower(ratio: Spread) -> str:
+    if not ratio.tells:
+        return f"no more seconds than rounds differ ({span(ratio.low, ratio.high)})"
+    return compared(ratio.median, ratio.low, ratio.high, ratio.count, "times the seconds")
 
 
 def _text(found: Strides) -> tuple[str, ...]:
