@@ -144,3 +144,13 @@ def test_no_memory_at_all():
     section = batching.section(subject_of(small(), 8, max_memory=1), 2.0, quiet)
     check_section(section)
     assert "Nothing was run: not even the smallest image fits the memory." in section.skipped
+
+
+def test_scores_that_are_no_numbers_are_not_compared():
+    model = small()
+    torch.nn.init.constant_(model[0].weight, float("nan"))
+    section = batching.section(subject_of(model, 8), 300.0, quiet)
+    check_section(section)
+    assert section.facts["padding"] is None
+    assert "What padding does to maps: scores are not finite." in section.skipped
+    assert not any("Padding leaves" in sentence for sentence in section.verdict)

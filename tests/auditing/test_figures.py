@@ -2,7 +2,17 @@
 
 import pytest
 
-from fullconv.auditing.figures import BYTES, MISSING, Unit, amount, compared, figure, percent, whole
+from fullconv.auditing.figures import (
+    BYTES,
+    MISSING,
+    Unit,
+    amount,
+    compared,
+    figure,
+    layer,
+    percent,
+    whole,
+)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), None])
@@ -17,6 +27,14 @@ def test_what_is_no_number_is_missing(value):
 )
 def test_counted_ratios_have_no_zeros_behind_the_point(value, written):
     assert whole(value) == written
+
+
+@pytest.mark.parametrize(
+    ("where", "written"),
+    [("4", "layer 4"), ("5 (AvgPool2d)", "layer 5 (AvgPool2d)"), ("classifier.0", "classifier.0")],
+)
+def test_a_layer_that_is_a_number_is_called_a_layer(where, written):
+    assert layer(where) == written
 
 
 def test_measured_figures_keep_three_digits():

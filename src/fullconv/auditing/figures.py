@@ -108,8 +108,11 @@ def counted(count: int, one: str, many: str = "") -> str:
 
 
 def layer(where: str) -> str:
-    """A layer by its path: `classifier.0`; one that is a mere number is `layer 4`."""
-    return f"layer {where}" if where.isdigit() else where
+    """A layer by its path: `classifier.0`; one that is a mere number is `layer 4`.
+
+    Its kind may stand behind it: `layer 4 (Linear)`.
+    """
+    return f"layer {where}" if where.partition(" (")[0].isdigit() else where
 
 
 def listed(parts: Sequence[str]) -> str:

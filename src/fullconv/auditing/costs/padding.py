@@ -41,7 +41,10 @@ def compare(
     alone: dict[int, Tensor] | None,
     padded: dict[int, Tensor] | None,
 ) -> Padding | None:
-    """The maps `(K, *cells)` of images by themselves and in a padded batch."""
+    """The maps `(K, *cells)` of images by themselves and in a padded batch.
+
+    None where there are none, or scores are not finite.
+    """
     if not alone or not padded:
         return None
     cells = touched = other = 0
@@ -49,6 +52,8 @@ def compare(
     for index, size in enumerate(sizes):
         own = alone[index].double()
         cut = padded[index][(slice(None), *(slice(0, n) for n in own.shape[1:]))].double()
+        if not bool(torch.isfinite(own).all() and torch.isfinite(cut).all()):
+            return None
         scale = float(own.abs().max()) or 1.0
         gap = (cut - own).abs().amax(0) / scale  # (*cells)
         seen = _sees_beyond(fcn, size).to(gap.device)

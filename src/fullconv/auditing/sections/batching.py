@@ -212,6 +212,8 @@ def _skipped(found: Batches, given: int) -> tuple[str, ...]:
         said.append("Nothing was run: not even the smallest image fits the memory.")
     elif all(way.name != "padded" for way in found.ways):
         said.append(f"Padded to {times(found.largest)} px: not even one image fits the memory.")
+    elif found.padding is None and all(way.seconds is not None for way in found.ways):
+        said.append("What padding does to maps: scores are not finite.")
     for way in found.ways:
         if way.foreseen is not None:
             said.append(

@@ -14,6 +14,7 @@ from fullconv.auditing.figures import (
     compared,
     counted,
     figure,
+    layer,
     listed,
     percent,
     rough,
@@ -179,7 +180,7 @@ def _timed(found: Pools) -> Table:
 
 def _names(found: Sequence[Replaced]) -> list[str]:
     """Where pools are; with numbers where several are in the same place."""
-    short = [one.where.partition(" (")[0] for one in found]
+    short = [layer(one.where.partition(" (")[0]) for one in found]
     return [
         f"{name} ({short[: place + 1].count(name)})" if short.count(name) > 1 else name
         for place, name in enumerate(short)

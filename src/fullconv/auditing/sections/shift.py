@@ -7,7 +7,7 @@ from math import prod
 
 from fullconv.auditing.answers.features import MOST_IMAGES, Shift, measure
 from fullconv.auditing.answers.samples import named
-from fullconv.auditing.figures import counted, figure, listed, percent, whole
+from fullconv.auditing.figures import counted, figure, layer, listed, percent, whole
 from fullconv.auditing.measuring.timing import Say
 from fullconv.auditing.section import Chart, Section, Series, Table
 from fullconv.auditing.subject import Subject
@@ -127,8 +127,8 @@ def _text(found: Shift) -> tuple[str, ...]:
         "A network learns the statistics of the size it is trained at. Objects that are larger in "
         "the image excite other features, and a mean over more cells is less sparse; a classifier "
         "behind it does not expect either (FixRes, Touvron et al. 2019, section 3).",
-        f"The last features are the {found.channels:,} channels of {found.node}, the input of the "
-        "head.",
+        f"The last features are the {found.channels:,} channels of {layer(found.node)}, the input "
+        "of the head.",
     ]
     if found.cuts > 1:
         said.append(f"The head takes {found.cuts} maps; the first one is looked at.")
