@@ -13,11 +13,13 @@ import os
 import pickle
 import shutil
 import signal
+import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ import torch
 from torch import nn
 
 from fullconv.errors import FullconvError, IncompleteError, UsageError, listed
+from fullconv.storage.marks import imported, importing
 from fullconv.study.folder import SHARED, Folder
 from fullconv.study.settings import digest
 from fullconv.study.task import Note, Pair, Task, run
@@ -145,7 +148,9 @@ class _Worker:
         self.pipe, other = context.Pipe()
         self.pair: Pair | None = None
         self.process = context.Process(target=_work, args=(other, sent), daemon=True)
-        with _ignored_interrupts():  # the process begins as deaf to Ctrl-C as it will be
+        # The process begins as deaf to Ctrl-C as it will be. It imports the program that was
+        # started: that must not start a study where it stands at the top of its file.
+        with _held_interrupts(), importing(str(_program())):
             self.process.start()
         other.close()
 
@@ -211,6 +216,8 @@ def _ending(code: int | None) -> str:
 
 def _work(pipe: Connection, sent: _Sent) -> None:
     """What a process does: run after run, until the parent wants no more."""
+    imported()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(sent.threads)
     try:
@@ -289,13 +296,21 @@ def _pickled(model: nn.Module) -> bytes:
         ) from error
 
 
+def _program() -> str:
+    """The file that was started, for people."""
+    return getattr(sys.modules["__main__"], "__file__", None) or "the program"
+
+
 @contextmanager
-def _ignored_interrupts() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
+def _held_interrupts() -> Iterator[None]:
+    """Let Ctrl-C wait; processes that are started meanwhile do not hear it."""
+    if os.name == "nt":
+        yield  # the process ignores it by itself
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Or `start` would start it, and let Ctrl-C through again.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
