@@ -75,3 +75,4 @@ def test_a_program_that_starts_a_study_at_its_top_does_not_start_others(tmp_path
     assert "Traceback" not in done.stderr
     assert done.returncode == 5
     assert "ended with code 2" in done.stderr
+    assert "memory" not in done.stderr

@@ -167,6 +167,57 @@ def test_a_run_that_diverges_is_entered_and_the_others_go_on(tmp_path):
     json.dumps(found.to_dict(), allow_nan=False)
 
 
+class Small(nn.Module):
+    """Answers as many images as training gives it, and no more; ends in no number if it must."""
+
+    def __init__(self, end=1.0, most=20):
+        super().__init__()
+        self.net, self.end, self.most = network(), end, most
+
+    def forward(self, x):
+        if x.shape[0] > self.most:
+            raise torch.OutOfMemoryError
+        return self.net(x) * (1.0 if self.training else self.end)
+
+
+def test_scores_that_are_no_numbers_are_a_run_that_failed(tmp_path):
+    options = {"folder": tmp_path / "s", "recipe": Recipe(epochs=1, batch=20), "seeds": 2,
+               "variants": ("fc",), "threads": 1}  # fmt: skip
+    found = study(Small(end=float("inf")), parts(), 16, **options)
+    assert [run.error for run in found.failed] == [None, None]
+    assert all("scores are not finite" in run.failed for run in found.failed)
+    assert [len(run.epochs) for run in found.failed] == [1, 1]
+
+
+def test_images_are_answered_in_batches_as_large_as_those_of_training(tmp_path):
+    options = {"recipe": Recipe(epochs=1, batch=20), "seeds": 1, "variants": ("fc",), "threads": 1}
+    found = study(Small(), parts(), 16, folder=tmp_path / "s", **options)
+    assert found.failed == ()
+    with pytest.raises(FullconvError, match="memory does not suffice for a step of 20 images"):
+        study(Small(most=4), parts(), 16, folder=tmp_path / "t", **options)
+
+
+class Fussy(nn.Sequential):
+    def forward(self, x):
+        if self.training:
+            raise ValueError("I was never meant to be trained")
+        return super().forward(x)
+
+
+def test_an_error_of_the_networks_own_is_the_same_from_all_processes(tmp_path):
+    said = set()
+    for jobs in (1, 2):
+        with pytest.raises(FullconvError) as error:
+            study(Fussy(*network()), parts(), 16, folder=tmp_path / str(jobs), recipe=RECIPE,
+                  seeds=2, variants=("fc",), jobs=jobs, threads=1)  # fmt: skip
+        said.add(str(error.value))
+    (text,) = said
+    assert text.startswith(f"{__file__}:")
+    assert text.endswith(
+        ": a step of 20 images failed with ValueError: I was never meant to be trained"
+    )
+
+
 def test_processes_come_to_the_same_end_also_if_one_dies(tmp_path, whole):
     done, killed = [], []
 
@@ -202,6 +253,7 @@ def test_processes_that_die_again_and_again_leave_a_study_that_can_go_on(
     assert error.value.exit_code == 5
     assert "the processes that trained 1 of 2 runs ended, 1 times each:" in str(error.value)
     assert "ended by SIGKILL" in str(error.value)
+    assert "Too little memory ends processes so." in str(error.value)
     assert results(made(tmp_path / "s")) == results(whole)
 
 

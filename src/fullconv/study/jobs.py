@@ -34,9 +34,11 @@ from fullconv.study.folder import SHARED, Folder
 from fullconv.study.settings import digest
 from fullconv.study.task import Note, Pair, Task, run
 from fullconv.study.value import Run
+from fullconv.training.failures import unexpected
 from fullconv.training.recipe import Recipe
 from fullconv.training.samples import Samples
 
+KILLED = "ended by SIGKILL"
 TRIES = 3  # processes that may die over one run
 
 Load = Callable[[], nn.Module]
@@ -135,8 +137,9 @@ def in_processes(
             f"the processes that trained {len(lost)} of {len(pairs)} runs ended, {TRIES} times "
             f"each:{listed(lines)}",
             where=str(folder.path),
-            why="Too little memory ends processes so.",
-            hint="The others are done. The same command goes on; give it fewer --jobs.",
+            why="Too little memory ends processes so." if KILLED in lost.values() else "",
+            hint="The others are done. The same command goes on"
+            + ("; give it fewer --jobs." if KILLED in lost.values() else "."),
         )
 
 
@@ -229,6 +232,8 @@ def _work(pipe: Connection, sent: _Sent) -> None:
         pipe.send(error)
     except (EOFError, BrokenPipeError):
         pass
+    except Exception as error:  # it would be the same in the next process
+        pipe.send(unexpected(error, "a process that trains"))
 
 
 def _end_with_parent() -> None:

@@ -25,7 +25,6 @@ from fullconv.study.task import Pair, Task, in_turn
 from fullconv.study.value import Row, Run, StepTime, Study, compared
 from fullconv.study.variants import checked_variants, head_parameters
 from fullconv.study.words import SEEDS, VARIANTS
-from fullconv.training.answers import error_of, predictions
 from fullconv.training.batches import check_shift
 from fullconv.training.parts import Parts, open_parts
 from fullconv.training.recipe import TEMPERATURE, Recipe
@@ -86,7 +85,7 @@ def study(
         say: told what is remarkable.
         progress: told how many epochs are done.
 
-    A run whose loss is no longer a number is entered as failed, and the others go on.
+    A run whose loss or scores are no longer numbers is entered as failed, and the others go on.
 
     Raises:
         RefusedError: the network cannot be converted, or has parameters that cannot be reset.
@@ -142,7 +141,7 @@ def study(
             settings,
             _rows(task, chosen, numbers, runs, steps, gap),
             (len(task.train), len(task.test)),
-            _error(task, model) if distill else None,
+            task.error(model) if distill else None,
             data.remarks,
             tuple(map(str, data.unread)),
         )
@@ -217,14 +216,10 @@ def _rows(
     return tuple(rows)
 
 
-def _error(task: Task, model: nn.Module) -> float:
-    predicted = predictions(model, task.test, probabilities=task.probabilities)
-    return error_of(predicted, task.test.labels)
-
-
 def _gap(task: Task, fc: nn.Module, exact: nn.Module) -> float:
     """The largest difference of the scores of two networks, relative to the largest, in float64."""
-    images = task.train.prepared(task.train.pixels[:16]).double()
+    device = next(fc.parameters()).device
+    images = task.train.prepared(task.train.pixels[:16].to(device)).double()
     scores = []
     for network in (fc, exact):
         twin = copy.deepcopy(network).double()

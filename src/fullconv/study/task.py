@@ -13,8 +13,9 @@ from fullconv.study.value import Run
 from fullconv.study.variants import build
 from fullconv.training.answers import error_of, predictions
 from fullconv.training.distilling import distill
+from fullconv.training.failures import Diverged
 from fullconv.training.fresh import start_afresh
-from fullconv.training.loop import Diverged, train
+from fullconv.training.loop import train
 from fullconv.training.recipe import Recipe
 from fullconv.training.samples import Samples
 from fullconv.training.state import Epoch
@@ -56,6 +57,12 @@ class Task:
         """A variant before its training."""
         return build(variant, self.base(seed), self.window, seed)
 
+    def error(self, network: nn.Module) -> float:
+        """Top-1 error in % on the test images, in batches as large as those of training."""
+        batch = self.recipe.batch
+        found = predictions(network, self.test, probabilities=self.probabilities, batch=batch)
+        return error_of(found, self.test.labels)
+
 
 def in_turn(task: Task, folder: Folder, pairs: Sequence[Pair], note: Note) -> Iterator[Run]:
     """Every run, one after the other, in this process."""
@@ -78,8 +85,7 @@ def run(task: Task, folder: Folder, variant: str, seed: int, note: Note) -> Run:
     error, failed = None, ""
     try:
         _train(task, network, seed, folder, variant, noted)
-        predicted = predictions(network, task.test, probabilities=task.probabilities)
-        error = error_of(predicted, task.test.labels)
+        error = task.error(network)
     except Diverged as reason:
         failed = str(reason)
     ended = Run(

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fullconv.training.answers import error_of, predictions
     from fullconv.training.distilling import distill
+    from fullconv.training.failures import Diverged
     from fullconv.training.fresh import start_afresh
-    from fullconv.training.loop import Diverged, train
+    from fullconv.training.loop import train
     from fullconv.training.parts import Parts, open_parts
     from fullconv.training.recipe import Recipe
     from fullconv.training.samples import Samples
     from fullconv.training.state import Epoch
 
 _HOMES = {
-    "Diverged": "loop",
+    "Diverged": "failures",
     "Epoch": "state",
     "Parts": "parts",
     "Recipe": "recipe",

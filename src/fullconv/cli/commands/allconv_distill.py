@@ -145,7 +145,9 @@ def learn(
     ends = fullconv.plan(teacher, window).probabilities
 
     def error(tested: nn.Module) -> float:
-        return error_of(predictions(tested, parts.test, probabilities=ends), parts.test.labels)
+        batch = lesson.recipe.batch
+        found = predictions(tested, parts.test, probabilities=ends, batch=batch)
+        return error_of(found, parts.test.labels)
 
     errors = error(teacher), error(network)
     say(f"{lesson.data}: learning from {len(parts.train):,} images; {state} keeps where it stands")
