@@ -54,7 +54,7 @@ def test_other_settings_are_refused_and_named(tmp_path):
     assert error.value.exit_code == 3
     assert str(error.value) == (
         f"{tmp_path / 's'}: this folder holds a study with other settings:\n"
-        "- the network: other layers, or other weights where variants learn from them\n"
+        "- the network: other layers, another forward, or other weights where variants learn from them\n"
         "- window: 16×16 there, 16×20 now\n"
         "- recipe rate: 0.1 there, 0.2 now\n"
         "- mean: 0.5 there, 0.25 now\n"

@@ -31,9 +31,9 @@ from torch import nn
 from fullconv.errors import FullconvError, IncompleteError, UsageError, listed
 from fullconv.storage.marks import imported, importing
 from fullconv.study.folder import SHARED, Folder
-from fullconv.study.settings import digest
 from fullconv.study.task import Note, Pair, Task, run
 from fullconv.study.value import Run
+from fullconv.training.checksum import digest
 from fullconv.training.failures import unexpected
 from fullconv.training.recipe import Recipe
 from fullconv.training.samples import Samples
@@ -81,7 +81,7 @@ class _Sent:
     def task(self) -> Task:
         """The task. Raises UsageError if the network is another one than in the parent."""
         model = self.load().eval()
-        if digest(model, weights=self.temperature is not None) != self.digest:
+        if digest(model, self.window, weights=self.temperature is not None) != self.digest:
             raise UsageError(
                 "the network is another one each time it is made.",
                 where="--jobs",
@@ -251,7 +251,7 @@ def _shared(task: Task, folder: Folder, threads: int, load: Load | None) -> Iter
     try:
         yield _Sent(
             _Itself(_pickled(task.model)) if load is None else load,
-            digest(task.model, weights=task.temperature is not None),
+            digest(task.model, task.window, weights=task.temperature is not None),
             task.window,
             task.probabilities,
             _saved(task.train, place, "train"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fullconv.training.answers import error_of, predictions
+    from fullconv.training.checksum import digest
     from fullconv.training.distilling import distill
     from fullconv.training.failures import Diverged
     from fullconv.training.fresh import start_afresh
@@ -25,6 +26,7 @@ _HOMES = {
     "Parts": "parts",
     "Recipe": "recipe",
     "Samples": "samples",
+    "digest": "checksum",
     "distill": "distilling",
     "error_of": "answers",
     "open_parts": "parts",
@@ -39,6 +41,7 @@ __all__ = [
     "Parts",
     "Recipe",
     "Samples",
+    "digest",
     "distill",
     "error_of",
     "open_parts",

@@ -130,8 +130,7 @@ def learn(
     `state` keeps where that stands until it has ended: after Ctrl-C the same command goes on.
     """
     import fullconv
-    from fullconv.study.settings import digest
-    from fullconv.training import distill, error_of, predictions
+    from fullconv.training import digest, distill, error_of, predictions
 
     assert lesson.data is not None
     with Progress("images") as progress:
@@ -162,8 +161,8 @@ def learn(
             state=state,
             about={
                 "images": parts.train.digest(),
-                "network": digest(network, weights=True),
-                "teacher": digest(teacher, weights=True),
+                "network": digest(network, window, weights=True),
+                "teacher": digest(teacher, window, weights=True),
             },
             note=lambda epoch: progress(epoch.number),
         )
