@@ -296,6 +296,8 @@ def test_what_is_refused_is_refused_before_anything_is_written(tmp_path):
         ({"seeds": [-1]}, "cannot be"),
         ({"jobs": 0}, "jobs=0 and threads=1 must be at least 1"),
         ({"threads": 0}, "threads=0"),
+        ({"distill": True, "temperature": float("inf")}, "temperature=inf"),
+        ({"distill": True, "temperature": float("nan")}, "temperature=nan"),
     ):
         with pytest.raises(UsageError, match=said):
             made(tmp_path / "s", **options)

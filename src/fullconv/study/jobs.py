@@ -247,7 +247,6 @@ def _end_with_parent() -> None:
 def _shared(task: Task, folder: Folder, threads: int, load: Load | None) -> Iterator[_Sent]:
     """The task, ready to be sent; its images lie in the folder meanwhile."""
     place = folder.path / SHARED
-    place.mkdir(exist_ok=True)
     try:
         yield _Sent(
             _Itself(_pickled(task.model)) if load is None else load,
@@ -268,6 +267,7 @@ def _shared(task: Task, folder: Folder, threads: int, load: Load | None) -> Iter
 def _saved(samples: Samples, place: Path, name: str) -> _Shared:
     pixels, labels = place / f"{name}-pixels.npy", place / f"{name}-labels.npy"
     try:
+        place.mkdir(exist_ok=True)
         np.save(pixels, samples.pixels.cpu().permute(0, 2, 3, 1).numpy())
         np.save(labels, samples.labels.cpu().numpy())
     except OSError as error:

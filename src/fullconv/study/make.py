@@ -26,6 +26,7 @@ from fullconv.study.value import Row, Run, StepTime, Study, compared
 from fullconv.study.variants import checked_variants, head_parameters
 from fullconv.study.words import SEEDS, VARIANTS
 from fullconv.training.batches import check_shift
+from fullconv.training.distilling import check_lesson
 from fullconv.training.parts import Parts, open_parts
 from fullconv.training.recipe import TEMPERATURE, Recipe
 from fullconv.training.state import Epoch
@@ -96,6 +97,8 @@ def study(
     """
     if jobs < 1 or (threads is not None and threads < 1):
         raise UsageError(f"jobs={jobs} and threads={threads} must be at least 1.")
+    if distill:
+        check_lesson(temperature)
     chosen, numbers = checked_variants(variants), _seeds(seeds)
     plan = fullconv.plan(model, window)
     size = per_axis(window, 2, "window")

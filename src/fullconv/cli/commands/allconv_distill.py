@@ -20,6 +20,7 @@ from fullconv.cli.training import (
     opened,
     recipe_options,
     temperature_option,
+    typed,
 )
 from fullconv.errors import UsageError
 from fullconv.training.recipe import Recipe
@@ -101,15 +102,10 @@ _lesson_options = together(
 
 def _refuse_unused() -> None:
     """Raise UsageError for options of a training that were typed, where there is none."""
-    context = click.get_current_context()
-    typed = [
-        f"--{name.replace('_', '-')}"
-        for name in (*RECIPE, *(field.name for field in fields(Chosen)), "temperature")
-        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-    ]
-    if typed:
+    unused = typed((*RECIPE, *(field.name for field in fields(Chosen)), "temperature"))
+    if unused:
         raise UsageError(
-            f"{' and '.join(typed)} cannot be given without --distill.",
+            f"{' and '.join(unused)} cannot be given without --distill.",
             why="Nothing is trained.",
             hint="Name labelled images with --distill.",
         )

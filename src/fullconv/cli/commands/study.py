@@ -29,6 +29,7 @@ from fullconv.cli.training import (
     raise_unread,
     recipe_options,
     temperature_option,
+    typed,
 )
 from fullconv.errors import FullconvError, UsageError, listed
 from fullconv.study.words import SEEDS, VARIANTS
@@ -132,6 +133,12 @@ def study(
         raise UsageError(
             "--weights has no use here: variants are trained from scratch.",
             hint="Leave it out, or add --distill to start from these weights.",
+        )
+    if not distill and typed(["temperature"]):
+        raise UsageError(
+            "--temperature cannot be given without --distill.",
+            why="Variants are trained from scratch, and learn no answers.",
+            hint="Leave it out, or add --distill.",
         )
     load = partial(load_module, model, weights, not distill)
     classifier = load_model(model, weights=weights, architecture_only=not distill)
