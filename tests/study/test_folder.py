@@ -123,6 +123,7 @@ def test_the_log_has_every_line_once_and_no_half_of_one(tmp_path):
         with (tmp_path / "s" / "log.jsonl").open("a") as file:
             file.write('{"variant": "gap", "se')
         log = Log(folder)
+        assert (log.epochs("gap", 3), log.epochs("gap", 4)) == (1, 0)
         log.epoch("gap", 3, RUN.epochs[0])  # as after a stop
         log.run(RUN)
         log.run(RUN)

@@ -125,6 +125,35 @@ class StoppedError(Exception):
     pass
 
 
+def test_what_was_done_before_is_told_first(tmp_path):
+    def stop(done, total):
+        if done == 5:
+            raise StoppedError
+
+    told = []
+    with pytest.raises(StoppedError):
+        made(tmp_path / "s", progress=stop)
+    made(tmp_path / "s", progress=lambda *numbers: told.append(numbers))
+    assert told[0] == (5, 12)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert told[-1] == (12, 12)
+
+
+def test_runs_that_were_not_trained_alike_are_told_apart(tmp_path):
+    alike = made(tmp_path / "s", seeds=1)
+    assert "not all trained alike" not in str(alike)
+    assert {(run.threads, run.device) for run in alike.base.runs} == {(1, "cpu")}
+    said = []
+    found = made(tmp_path / "s", seeds=2, threads=2, say=said.append)
+    remark = (
+        "runs were not all trained alike: threads 1 (2 runs), 2 (2 runs). Their rounding differs, "
+        "and after many steps their errors may for that alone"
+    )
+    assert said[-1] == found.remarks[-1] == remark
+    assert remark in str(found)
+    assert found.base.runs[0].torch == torch.__version__
+
+
 def test_a_study_that_was_stopped_goes_on_to_the_same_end(tmp_path, whole):
     def stop_at(last):
         def progress(done, total):
@@ -145,8 +174,12 @@ def test_a_study_that_was_stopped_goes_on_to_the_same_end(tmp_path, whole):
 
 
 def test_a_damaged_state_is_named(tmp_path):
+    def stop(done, total):
+        if done:
+            raise StoppedError
+
     with pytest.raises(StoppedError):
-        made(tmp_path / "s", progress=lambda done, total: (_ for _ in ()).throw(StoppedError))
+        made(tmp_path / "s", progress=stop)
     state = tmp_path / "s" / "runs" / "fc-0.pt"
     state.write_bytes(state.read_bytes()[:-100])
     with pytest.raises(InputError) as error:
@@ -223,7 +256,7 @@ def test_processes_come_to_the_same_end_also_if_one_dies(tmp_path, whole):
 
     def kill(*numbers):
         done.append(numbers)
-        if not killed:
+        if not killed and multiprocessing.active_children():
             child = multiprocessing.active_children()[0]
             os.kill(child.pid, signal.SIGKILL)
             killed.append(child.pid)
@@ -243,7 +276,7 @@ def test_processes_that_die_again_and_again_leave_a_study_that_can_go_on(
     died = []
 
     def kill(done, total):
-        if not died:
+        if not died and multiprocessing.active_children():
             (child,) = multiprocessing.active_children()[:1]
             os.kill(child.pid, signal.SIGKILL)
             died.append(child)

@@ -153,7 +153,7 @@ class Log:
     def __init__(self, folder: Folder) -> None:
         """Go on with what is there; a line that was cut short is dropped."""
         self._path = folder.path / LOG
-        self._known: set[tuple[Any, ...]] = set()
+        self._known: set[tuple[str, int, Any]] = set()
         with _told(self._path, "cannot be read"):
             found = self._path.read_bytes() if self._path.exists() else b""
         lines = found.splitlines(keepends=True)
@@ -173,6 +173,11 @@ class Log:
         """Enter an epoch."""
         facts = {"loss": epoch.loss, "train_error": epoch.error, "seconds": epoch.seconds}
         self._enter(variant, seed, epoch.number, facts)
+
+    def epochs(self, variant: str, seed: int) -> int:
+        """How many epochs of a run have been entered."""
+        numbers = [n for v, s, n in self._known if (v, s) == (variant, seed) and n != "end"]
+        return max(numbers, default=0)
 
     def run(self, run: Run) -> None:
         """Enter the end of a run, and its epochs if they are missing."""

@@ -19,6 +19,7 @@ from fullconv.hosts.torch_fx.tracing import in_eval
 from fullconv.study.folder import Folder, Log, opened
 from fullconv.study.jobs import Load, in_processes
 from fullconv.study.paired import Difference
+from fullconv.study.sentences import mixed
 from fullconv.study.settings import settings_of
 from fullconv.study.steps import step_times
 from fullconv.study.task import Pair, Task, in_turn
@@ -84,7 +85,7 @@ def study(
         load: makes the network in the other processes, where it cannot be sent there.
         name: what to call the network in the report.
         say: told what is remarkable.
-        progress: told how many epochs are done.
+        progress: told how many epochs are done; first, those that were done before.
 
     A run whose loss or scores are no longer numbers is entered as failed, and the others go on.
 
@@ -140,12 +141,15 @@ def study(
                     starts, task.train, task.recipe, probabilities=task.probabilities
                 )
                 place.keep_steps(steps, each)
+        unlike = mixed(runs[pair] for pair in pairs)
+        for remark in unlike:
+            say(remark)
         return Study(
             settings,
             _rows(task, chosen, numbers, runs, steps, gap),
             (len(task.train), len(task.test)),
             task.error(model) if distill else None,
-            data.remarks,
+            (*data.remarks, *unlike),
             tuple(map(str, data.unread)),
         )
 
@@ -163,11 +167,11 @@ def _runs(
     """All runs; seed by seed, so that there are pairs to compare early on."""
     log, epochs = Log(folder), task.recipe.epochs
     found: dict[Pair, Run] = {}
-    done = dict.fromkeys(pairs, 0)
+    done = {pair: min(epochs, log.epochs(*pair)) for pair in pairs}  # a run goes on from there
 
     def note(variant: str, seed: int, epoch: Epoch) -> None:
         log.epoch(variant, seed, epoch)
-        done[variant, seed] = epoch.number
+        done[variant, seed] = max(epoch.number, done[variant, seed])
         progress(sum(done.values()), len(pairs) * epochs)
 
     for pair in pairs:
@@ -177,6 +181,7 @@ def _runs(
             log.run(ended)
     if found:
         say(f"{folder.path}: {len(found)} of {len(pairs)} runs are done already")
+    progress(sum(done.values()), len(pairs) * epochs)
     left = [pair for pair in pairs if pair not in found]
     coming = (
         in_processes(task, folder, left, note, jobs=jobs, threads=threads, load=load)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+
 from fullconv.study.paired import LEVEL, Difference, holm, spread
-from fullconv.study.value import Row, Study
+from fullconv.study.value import Row, Run, Study
 
 
 def sentence(row: Row, study: Study) -> str:
@@ -86,6 +89,22 @@ OPEN = "no difference that could be told from chance"
 ALIKE = "the same difference with every seed, of which no test can be made"
 SINGLE = "one seed in common, which says nothing of chance"
 NOTHING = "no result to compare"
+
+
+def mixed(runs: Iterable[Run]) -> tuple[str, ...]:
+    """A remark where runs were not all trained with the same threads, PyTorch and device."""
+    every = list(runs)
+    found = []
+    for name, words in (("threads", "threads"), ("torch", "PyTorch"), ("device", "device")):
+        counts = Counter(getattr(run, name) or "not known" for run in every)
+        if len(counts) > 1:
+            found.append(f"{words} " + ", ".join(f"{x} ({n} runs)" for x, n in counts.items()))
+    if not found:
+        return ()
+    return (
+        f"runs were not all trained alike: {'; '.join(found)}. Their rounding differs, and after "
+        "many steps their errors may for that alone",
+    )
 
 
 def _verdicts(others: list[Row]) -> dict[str, list[str]]:

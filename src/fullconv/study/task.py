@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from torch import nn
 
 from fullconv.study.folder import Folder
@@ -96,6 +97,9 @@ def run(task: Task, folder: Folder, variant: str, seed: int, note: Note) -> Run:
         sum(parameter.numel() for parameter in network.parameters()),
         sum(epoch.seconds for epoch in epochs),
         failed,
+        torch.get_num_threads(),
+        str(torch.__version__),
+        next(network.parameters()).device.type,
     )
     folder.keep(ended)
     return ended

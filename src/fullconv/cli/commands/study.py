@@ -152,7 +152,7 @@ def study(
                 classifier, size, data, chosen, mean, std, classes, own=distill, progress=progress
             )
         say(f"{data}: {len(parts.train):,} images to train on, {len(parts.test):,} to test on")
-        with Progress("epochs") as progress:
+        with Progress("epochs", goes_on=True) as progress:
             found = run(
                 classifier.module,
                 parts,
