@@ -77,10 +77,11 @@ class _Sent:
     temperature: float | None
     folder: Path
     threads: int
+    device: torch.device
 
     def task(self) -> Task:
         """The task. Raises UsageError if the network is another one than in the parent."""
-        model = self.load().eval()
+        model = self.load().eval().to(self.device)
         if digest(model, self.window, weights=self.temperature is not None) != self.digest:
             raise UsageError(
                 "the network is another one each time it is made.",
@@ -259,6 +260,7 @@ def _shared(task: Task, folder: Folder, threads: int, load: Load | None) -> Iter
             task.temperature,
             folder.path,
             threads,
+            next(task.model.parameters()).device,
         )
     finally:
         shutil.rmtree(place, ignore_errors=True)

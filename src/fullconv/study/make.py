@@ -61,7 +61,8 @@ def study(
     """Train variants of a network on labelled images, with several seeds, and compare their errors.
 
     Args:
-        model: a CNN classifier, `(N, C, H, W)` to `(N, K)`. It stays as it is.
+        model: a CNN classifier, `(N, C, H, W)` to `(N, K)`. It stays as it is; its variants are
+            trained on the device it is on.
         data: a folder or an .npz file, or the `Parts` of it, from `fullconv.training.open_parts`.
             Pixels of a path are normalised by those of the training images; to distil they are fed
             as they are, from 0 to 1: a network that was trained otherwise needs `Parts`.

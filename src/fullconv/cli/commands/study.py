@@ -21,6 +21,7 @@ from fullconv.cli.options import (
     preparation_options,
 )
 from fullconv.cli.progress import Progress
+from fullconv.cli.speed import device_option, placed
 from fullconv.cli.training import (
     DATA,
     Chosen,
@@ -86,6 +87,7 @@ class Variants(click.ParamType):  # type: ignore[type-arg]
               help="Processes that train at a time, with one thread each.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(1), metavar="N",
               help="Threads of each process [all for one process, else 1].")  # fmt: skip
+@device_option
 @click.option("--plot/--no-plot", default=True, show_default=True,
               help="Draw the errors; needs matplotlib.")  # fmt: skip
 @json_option
@@ -106,6 +108,7 @@ def study(
     out: str | None,
     jobs: int,
     threads: int | None,
+    device: str | None,
     plot: bool,
     as_json: bool,
 ) -> None:
@@ -146,6 +149,7 @@ def study(
     asked = Asked(model, weights, window, None, None, None)
     size = window_of(classifier, asked)
     folder = Path(out or default_folder(model, distill))
+    placed(classifier.module, device)  # in place, and before images are read
     try:
         with Progress("images") as progress:
             parts = opened(
