@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from fullconv.errors import FullconvError
+from fullconv.models import load_model
 from fullconv.study.jobs import _held_interrupts
 from learnable import write
 
@@ -17,6 +19,8 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{SRC}{os.pathsep}{TESTS}"}
 
 PRESSED = """
 import os, signal
+from fullconv.errors import FullconvError
+from fullconv.models import load_model
 from fullconv.study.jobs import _held_interrupts
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -76,3 +80,16 @@ def test_a_program_that_starts_a_study_at_its_top_does_not_start_others(tmp_path
     assert done.returncode == 5
     assert "ended with code 2" in done.stderr
     assert "memory" not in done.stderr
+
+
+def test_a_model_file_that_makes_a_study_at_its_top_is_refused(tmp_path):
+    file = tmp_path / "net.py"
+    file.write_text(
+        "from fullconv.study import study\nfrom learnable import network as build\n"
+        f"study(build(), 'd.npz', 16, folder={str(tmp_path / 's')!r}, jobs=2)\n"
+    )
+    with pytest.raises(FullconvError) as error:
+        load_model(f"{file}:build")
+    assert "starts fullconv while fullconv imports it." in str(error.value)
+    assert f"{file}:3" in str(error.value)
+    assert not (tmp_path / "s").exists()

@@ -16,6 +16,7 @@ from fullconv.errors import UsageError
 from fullconv.evaluate.class_names import find_class
 from fullconv.geometry import per_axis
 from fullconv.hosts.torch_fx.tracing import in_eval
+from fullconv.storage.marks import refuse_while_importing
 from fullconv.study.folder import Folder, Log, opened
 from fullconv.study.jobs import Load, in_processes
 from fullconv.study.paired import Difference
@@ -93,10 +94,11 @@ def study(
     Raises:
         RefusedError: the network cannot be converted, or has parameters that cannot be reset.
         InputError: the data are bad, or the folder holds a study with other settings.
-        UsageError: an argument cannot be.
+        UsageError: an argument cannot be, or a file starts a study while it is imported.
         IncompleteError: other processes that trained died again and again.
         FullconvError: another process works in the folder.
     """
+    refuse_while_importing()
     if jobs < 1 or (threads is not None and threads < 1):
         raise UsageError(f"jobs={jobs} and threads={threads} must be at least 1.")
     if distill:
