@@ -2,5 +2,5 @@
 
 from fullconv.cli import main
 
-if __name__ == "__main__":  # processes that a study starts import this file too
+if __name__ == "__main__":
     main()

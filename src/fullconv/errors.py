@@ -20,6 +20,7 @@ be, and *what to do*:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 LISTED = 20  # lines of a list in a message, at most
 
@@ -38,6 +39,22 @@ class FullconvError(Exception):
         first = f"{where}: {what}" if where else what
         rest = " ".join(part for part in (why, hint) if part)
         super().__init__(f"{first}\n{rest}" if rest else first)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Sent to another process it is put together from its parts, not made again from its text.
+
+        Kinds of errors are made of other words than these.
+        """
+        return _put_together, (type(self), self.args, self.__dict__)
+
+
+def _put_together(
+    kind: type[FullconvError], text: tuple[Any, ...], parts: dict[str, Any]
+) -> FullconvError:
+    """An error as it was in another process."""
+    error = kind.__new__(kind, *text)  # which sets `args`
+    error.__dict__.update(parts)
+    return error
 
 
 class UsageError(FullconvError):

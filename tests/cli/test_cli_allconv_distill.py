@@ -7,6 +7,7 @@ from cli_runs import files
 import fullconv as package
 from fullconv.api import save as saving
 from fullconv.errors import FullconvError
+from fullconv.storage.locking import locked_file
 from fullconv.training import Recipe, error_of, predictions, start_afresh, train
 from learnable import network, samples, write
 
@@ -64,6 +65,31 @@ def test_it_goes_on_where_it_was_stopped(fullconv, teacher, here, monkeypatch):
     assert "new.training.pt keeps where it stands" in text.err
     assert "on 60 test images: the classifier errs on " in text.out
     assert "new.training.pt" not in files(here)
+
+
+def test_the_state_is_no_file_that_is_read(fullconv, teacher, here):
+    (here / "net.pth").rename(here / "new.training.pt")
+    words = ["new.training.pt" if word == "net.pth" else word for word in WORDS]
+    before = (here / "new.training.pt").read_bytes()
+    run = fullconv(*words)
+    assert run.code == 2
+    assert run.error.startswith("--distill: new.training.pt would overwrite the weights.")
+    plain = fullconv(*words[: words.index("--distill")])  # which keeps no state
+    assert plain.code == 0
+    assert (here / "new.training.pt").read_bytes() == before
+
+
+def test_two_at_a_time_do_not_write_the_same_state(fullconv, teacher, here):
+    with locked_file(here / "new.training.pt"):
+        run = fullconv(*WORDS)
+        assert run.code == 1
+        assert run.err.endswith(
+            "error: new.training.pt: another process writes this file.\n"
+            "Wait until it has ended, or name another file.\n"
+        )
+    before = files(here)
+    assert fullconv(*WORDS, "--limit", "30").code == 0
+    assert files(here) == before | {"new.safetensors", "new.json"}
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,15 @@ def test_another_process_in_the_folder(fullconv, data):
         (["net.py:build", "d.npz", "--rate", "0"], 2, "Invalid value for '--rate'"),
         (["net.py:build", "d.npz", "--weights", "w.pth"], 2,
          "--weights has no use here: variants are trained from scratch.\n"),
+        (["net.py:build", "d.npz", "--temperature", "4"], 2,
+         "--temperature cannot be given without --distill.\n"),
+        (["net.py:build", "d.npz", "--distill", "--temperature", "inf"], 2,
+         "Invalid value for '--temperature': inf is no finite number."),
+        (["net.py:build", "d.npz", "--distill", "--temperature", "nan"], 2,
+         "Invalid value for '--temperature': nan is no finite number."),
+        (["net.py:build", "d.npz", "--rate", "inf"], 2, "the recipe: rate=inf cannot be."),
+        (["net.py:build", "d.npz", "--clip", "nan"], 2, "the recipe: clip=nan cannot be."),
+        (["net.py:build", "d.npz", "--device", "cuda:99"], 2, "--device cuda:99 cannot be used: "),
         (["net.py:build", "nowhere"], 3, "nowhere: there is no such folder or file."),
         (["net.py:build", "large.npz"], 3,
          "large.npz[0]: the image is 18×18 px, and the network's window 16×16.\n"),
@@ -234,8 +243,9 @@ def test_without_matplotlib_nothing_is_begun(fullconv, data, monkeypatch):
 def test_processes_make_the_network_from_its_word(fullconv, data):
     one = fullconv("study", "net.py:build", "d.npz", *TWO, *SHORT, "-o", "one", "--no-plot")
     two = fullconv(
-        "study", "net.py:build", "d.npz", *TWO, *SHORT, "-o", "two", "--no-plot", "--jobs", "2"
-    )
+        "study", "net.py:build", "d.npz", *TWO, *SHORT, "-o", "two", "--no-plot", "--jobs", "2",
+        "--device", "cpu",
+    )  # fmt: skip
     assert one.code == two.code == 0
     assert losses(data / "one") == losses(data / "two")
 

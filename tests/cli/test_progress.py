@@ -40,6 +40,20 @@ def test_a_log_gets_a_line_every_ten_seconds_and_one_at_the_end(clock):
     )
 
 
+def test_what_was_done_before_counts_for_no_rate(clock):
+    log = io.StringIO()
+    with Progress("epochs", goes_on=True, stream=log, clock=clock) as progress:
+        progress(300, 400)
+        for done in range(301, 401):
+            clock.now += 0.25  # 4 epochs a second, 25 s for the last hundred
+            progress(done, 400)
+    assert log.getvalue() == (
+        "340 of 400 epochs, 4.0/s, 15 s left\n"
+        "380 of 400 epochs, 4.0/s, 5 s left\n"
+        "400 of 400 epochs in 25 s, 4.0/s\n"
+    )
+
+
 @pytest.mark.parametrize("stream", [io.StringIO(), Terminal()])
 def test_a_short_job_says_nothing(stream, clock):
     with Progress("images", 10, stream=stream, clock=clock) as progress:

@@ -1,5 +1,6 @@
 """`path/to/file.py:factory`."""
 
+import os
 import sys
 
 import pytest
@@ -194,3 +195,45 @@ def test_constants_that_are_wrong(tmp_path, constant, message):
         load_model(f"{file}:NET")
     assert message in str(caught.value)
     assert str(caught.value).startswith(f"{file}:NET: ")
+
+
+STARTS = """
+import os
+import sys
+from torch import nn
+from fullconv.cli import main
+
+
+def build():
+    return nn.Linear(2, 2)
+
+
+sys.argv = ["fullconv", "models"]
+main()
+"""
+
+
+def test_a_file_that_starts_fullconv_while_it_is_imported(tmp_path, capsys):
+    file = tmp_path / "net.py"
+    file.write_text(STARTS)
+    with pytest.raises(FullconvError, match="importing it failed with SystemExit: 2"):
+        load_model(f"{file}:build")
+    assert capsys.readouterr().err == (
+        f"error: {file}: starts fullconv while fullconv imports it.\n"
+        "Every start would import it again, without end. Put what starts it under `if __name__ == "
+        '"__main__":`.\n'
+    )
+    assert "FULLCONV_IMPORTING" not in os.environ
+
+
+def test_processes_of_a_file_that_is_imported_start_nothing(tmp_path):
+    file = tmp_path / "net.py"
+    call = '[sys.executable, "-m", "fullconv", "models"]'
+    file.write_text(
+        "import subprocess, sys\nfrom torch import nn\n"
+        f"ENDED = subprocess.run({call}, capture_output=True, text=True)\n"
+        "def build():\n    net = nn.Linear(2, 2)\n    net.ended = ENDED\n    return net\n"
+    )
+    ended = load_model(f"{file}:build").module.ended
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"error: {file}: starts fullconv while fullconv imports it.")

@@ -1,5 +1,6 @@
 """The folder of a study."""
 
+import errno
 import json
 
 import pytest
@@ -54,7 +55,7 @@ def test_other_settings_are_refused_and_named(tmp_path):
     assert error.value.exit_code == 3
     assert str(error.value) == (
         f"{tmp_path / 's'}: this folder holds a study with other settings:\n"
-        "- the network: other layers, or other weights where variants learn from them\n"
+        "- the network: other layers, another forward, or other weights where variants learn from them\n"
         "- window: 16×16 there, 16×20 now\n"
         "- recipe rate: 0.1 there, 0.2 now\n"
         "- mean: 0.5 there, 0.25 now\n"
@@ -122,6 +123,7 @@ def test_the_log_has_every_line_once_and_no_half_of_one(tmp_path):
         with (tmp_path / "s" / "log.jsonl").open("a") as file:
             file.write('{"variant": "gap", "se')
         log = Log(folder)
+        assert (log.epochs("gap", 3), log.epochs("gap", 4)) == (1, 0)
         log.epoch("gap", 3, RUN.epochs[0])  # as after a stop
         log.run(RUN)
         log.run(RUN)
@@ -135,3 +137,35 @@ def test_the_log_has_every_line_once_and_no_half_of_one(tmp_path):
         {"variant": "fc", "seed": 0, "epoch": "end", "error": None, "seconds": 0.0,
          "failed": "no number"},
     ]  # fmt: skip
+
+
+def test_what_the_system_refuses_is_told(tmp_path, monkeypatch):
+    def full(*args, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with opened(tmp_path / "s", SETTINGS) as folder:
+        log = Log(folder)
+        with monkeypatch.context() as patch:
+            patch.setattr(type(tmp_path), "open", full)
+            with pytest.raises(FullconvError) as error:
+                log.run(RUN)
+        assert str(error.value) == (
+            f"{tmp_path / 's' / 'log.jsonl'}: cannot be written: No space left on device.\n"
+            "Free some space there, or write to another disk."
+        )
+        log.run(RUN)  # nothing of it is taken for written
+        assert len((tmp_path / "s" / "log.jsonl").read_text().splitlines()) == 3
+    for name, said in (("iterdir", "s: cannot be read"), ("mkdir", "s: this folder cannot be m")):
+        with monkeypatch.context() as patch:
+            patch.setattr(type(tmp_path), name, full)
+            (tmp_path / "s" / "study.json").unlink(missing_ok=True)
+            with pytest.raises(FullconvError, match=said), opened(tmp_path / "s", SETTINGS):
+                pass
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "study.json").write_text('{"format": "fullconv study 1"}')
+    (tmp_path / "t" / "runs").write_text("no folder")
+    with (
+        pytest.raises(FullconvError, match="runs: this folder cannot be made"),
+        opened(tmp_path / "t", {}),
+    ):
+        pass

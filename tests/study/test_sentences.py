@@ -74,6 +74,25 @@ def test_one_seed_says_nothing_of_chance():
         "chance; the standard deviation of fc is not known from one seed"
     )
     assert overall(study(own, base=base)).startswith("One seed for each variant says nothing")
+    same = row("gap", [10.0], base)
+    assert sentence(same, study(same, base=base)).startswith(
+        "gap errs exactly as fc does with the one seed they share, which says nothing of chance;"
+    )
+    lost = row("allconv", [None], base)
+    assert overall(study(own, lost, base=base)).startswith(
+        "Against fc: one seed in common, which says nothing of chance: gap; no result to compare: "
+        "allconv. One seed for each variant says nothing of chance"
+    )
+
+
+def test_the_deviation_is_that_of_the_seeds_both_have():
+    """Without the last seed that of the base is 0.1, and the drop of 0.15 beyond it."""
+    base = row("fc", [10.0, 10.1, 10.2, 14.0])
+    own = row("gap", [10.15, 10.26, 10.34, None], base)
+    assert own.against.value == pytest.approx(0.15)
+    assert (
+        "by an amount beyond one standard deviation of fc (0.10 points over 3 seeds)"
+    ) in sentence(own, study(own, base=base))
 
 
 def test_seeds_that_all_differ_alike():
@@ -86,6 +105,25 @@ def test_seeds_that_all_differ_alike():
     assert sentence(more, study(more, base=base)).startswith(
         "gap errs 0.50 points more than fc with each of 2 seeds alike"
     )
+    assert overall(study(more, base=base)).startswith(
+        "Against fc: the same difference with every seed, of which no test can be made: gap. "
+        "All of it is over trainings"
+    )
+
+
+def test_the_conclusion_leaves_no_variant_out():
+    rows = [
+        row("gap", [e + 1 + x for e, x in zip(BASE, (0.1, -0.1, 0, 0, 0), strict=True)], FC),
+        row("strided", [None] * 5, FC),
+        row("convpool", [12.0, None, None, None, None], FC),
+        row("allconv", BASE, FC),
+    ]
+    assert overall(study(*rows)).startswith(
+        "Against fc, at 95 %: more errors: gap; the same difference with every seed, of which no "
+        "test can be made: allconv; one seed in common, which says nothing of chance: convpool; no "
+        "result to compare: strided. With 5 seeds, differences smaller than"
+    )
+    assert "no result to compare: strided" in overall(study(rows[1]))
 
 
 def test_the_exact_conversion_is_evidence_not_a_contest():
@@ -94,6 +132,16 @@ def test_the_exact_conversion_is_evidence_not_a_contest():
         "exact is the same function as fc (largest difference of scores at the start 4e-16), so "
         "that what differs after training is rounding and chance: it shows no difference from fc"
     )
+    # The means differ by 0; then by 0.11 points, of deviations sqrt(0.05).
+    assert sentence(own, study(own)).endswith(
+        "; its mean is 0.0 standard deviations of fc from that of fc (0.22 points over 5 seeds), "
+        "which is chance alone."
+    )
+    off = row("exact", [10.1, 10.3, 9.9, 10.2, 10.55], FC)
+    assert "; its mean is 0.5 standard deviations of fc from" in sentence(off, study(off))
+    turned = row("fc", BASE, own)
+    assert sentence(turned, study(turned, base=own)).startswith("fc is the same function as exact")
+    assert overall(study(turned, base=own)) == "Nothing was compared."
 
 
 def test_the_time_of_a_step():
@@ -120,11 +168,12 @@ def test_the_conclusion_sorts_variants_and_counts_comparisons():
     )  # fmt: skip
     assert found.startswith(
         "Against fc, at 95 %, corrected for 3 comparisons (Holm): more errors: gap; fewer errors: "
-        "allconv; no difference that could be told from chance: strided. With 5 seeds the "
-        "intervals reach 0.1 to 0.3 points to either side: a smaller difference cannot be seen in "
-        "this study. They are over trainings, on the same 2,000 test images"
+        "allconv; no difference that could be told from chance: strided. With 5 seeds, "
+        "differences smaller than about 0.1 points (half the narrowest interval) could not be told "
+        "from chance here. All of it is over trainings, on the same 2,000 test images"
     )
-    assert "reach 0.1 points to either side" in overall(study(shifted("gap", 2)))
+    assert "smaller than about 0.3 points" in overall(study(shifted("gap", 2, 3)))
+    assert "smaller than about 0.01 points" in overall(study(shifted("gap", 2, 0.1)))
 
 
 def test_the_correction_takes_back_what_many_comparisons_find():

@@ -125,6 +125,35 @@ class StoppedError(Exception):
     pass
 
 
+def test_what_was_done_before_is_told_first(tmp_path):
+    def stop(done, total):
+        if done == 5:
+            raise StoppedError
+
+    told = []
+    with pytest.raises(StoppedError):
+        made(tmp_path / "s", progress=stop)
+    made(tmp_path / "s", progress=lambda *numbers: told.append(numbers))
+    assert told[0] == (5, 12)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert told[-1] == (12, 12)
+
+
+def test_runs_that_were_not_trained_alike_are_told_apart(tmp_path):
+    alike = made(tmp_path / "s", seeds=1)
+    assert "not all trained alike" not in str(alike)
+    assert {(run.threads, run.device) for run in alike.base.runs} == {(1, "cpu")}
+    said = []
+    found = made(tmp_path / "s", seeds=2, threads=2, say=said.append)
+    remark = (
+        "runs were not all trained alike: threads 1 (2 runs), 2 (2 runs). Their rounding differs, "
+        "and after many steps their errors may for that alone"
+    )
+    assert said[-1] == found.remarks[-1] == remark
+    assert remark in str(found)
+    assert found.base.runs[0].torch == torch.__version__
+
+
 def test_a_study_that_was_stopped_goes_on_to_the_same_end(tmp_path, whole):
     def stop_at(last):
         def progress(done, total):
@@ -145,8 +174,12 @@ def test_a_study_that_was_stopped_goes_on_to_the_same_end(tmp_path, whole):
 
 
 def test_a_damaged_state_is_named(tmp_path):
+    def stop(done, total):
+        if done:
+            raise StoppedError
+
     with pytest.raises(StoppedError):
-        made(tmp_path / "s", progress=lambda done, total: (_ for _ in ()).throw(StoppedError))
+        made(tmp_path / "s", progress=stop)
     state = tmp_path / "s" / "runs" / "fc-0.pt"
     state.write_bytes(state.read_bytes()[:-100])
     with pytest.raises(InputError) as error:
@@ -167,12 +200,63 @@ def test_a_run_that_diverges_is_entered_and_the_others_go_on(tmp_path):
     json.dumps(found.to_dict(), allow_nan=False)
 
 
+class Small(nn.Module):
+    """Answers as many images as training gives it, and no more; ends in no number if it must."""
+
+    def __init__(self, end=1.0, most=20):
+        super().__init__()
+        self.net, self.end, self.most = network(), end, most
+
+    def forward(self, x):
+        if x.shape[0] > self.most:
+            raise torch.OutOfMemoryError
+        return self.net(x) * (1.0 if self.training else self.end)
+
+
+def test_scores_that_are_no_numbers_are_a_run_that_failed(tmp_path):
+    options = {"folder": tmp_path / "s", "recipe": Recipe(epochs=1, batch=20), "seeds": 2,
+               "variants": ("fc",), "threads": 1}  # fmt: skip
+    found = study(Small(end=float("inf")), parts(), 16, **options)
+    assert [run.error for run in found.failed] == [None, None]
+    assert all("scores are not finite" in run.failed for run in found.failed)
+    assert [len(run.epochs) for run in found.failed] == [1, 1]
+
+
+def test_images_are_answered_in_batches_as_large_as_those_of_training(tmp_path):
+    options = {"recipe": Recipe(epochs=1, batch=20), "seeds": 1, "variants": ("fc",), "threads": 1}
+    found = study(Small(), parts(), 16, folder=tmp_path / "s", **options)
+    assert found.failed == ()
+    with pytest.raises(FullconvError, match="memory does not suffice for a step of 20 images"):
+        study(Small(most=4), parts(), 16, folder=tmp_path / "t", **options)
+
+
+class Fussy(nn.Sequential):
+    def forward(self, x):
+        if self.training:
+            raise ValueError("I was never meant to be trained")
+        return super().forward(x)
+
+
+def test_an_error_of_the_networks_own_is_the_same_from_all_processes(tmp_path):
+    said = set()
+    for jobs in (1, 2):
+        with pytest.raises(FullconvError) as error:
+            study(Fussy(*network()), parts(), 16, folder=tmp_path / str(jobs), recipe=RECIPE,
+                  seeds=2, variants=("fc",), jobs=jobs, threads=1)  # fmt: skip
+        said.add(str(error.value))
+    (text,) = said
+    assert text.startswith(f"{__file__}:")
+    assert text.endswith(
+        ": a step of 20 images failed with ValueError: I was never meant to be trained"
+    )
+
+
 def test_processes_come_to_the_same_end_also_if_one_dies(tmp_path, whole):
     done, killed = [], []
 
     def kill(*numbers):
         done.append(numbers)
-        if not killed:
+        if not killed and multiprocessing.active_children():
             child = multiprocessing.active_children()[0]
             os.kill(child.pid, signal.SIGKILL)
             killed.append(child.pid)
@@ -192,7 +276,7 @@ def test_processes_that_die_again_and_again_leave_a_study_that_can_go_on(
     died = []
 
     def kill(done, total):
-        if not died:
+        if not died and multiprocessing.active_children():
             (child,) = multiprocessing.active_children()[:1]
             os.kill(child.pid, signal.SIGKILL)
             died.append(child)
@@ -202,6 +286,7 @@ def test_processes_that_die_again_and_again_leave_a_study_that_can_go_on(
     assert error.value.exit_code == 5
     assert "the processes that trained 1 of 2 runs ended, 1 times each:" in str(error.value)
     assert "ended by SIGKILL" in str(error.value)
+    assert "Too little memory ends processes so." in str(error.value)
     assert results(made(tmp_path / "s")) == results(whole)
 
 
@@ -244,6 +329,8 @@ def test_what_is_refused_is_refused_before_anything_is_written(tmp_path):
         ({"seeds": [-1]}, "cannot be"),
         ({"jobs": 0}, "jobs=0 and threads=1 must be at least 1"),
         ({"threads": 0}, "threads=0"),
+        ({"distill": True, "temperature": float("inf")}, "temperature=inf"),
+        ({"distill": True, "temperature": float("nan")}, "temperature=nan"),
     ):
         with pytest.raises(UsageError, match=said):
             made(tmp_path / "s", **options)

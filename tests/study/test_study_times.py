@@ -2,9 +2,11 @@
 
 import time
 
+import pytest
 import torch
 from torch import nn
 
+from fullconv.errors import FullconvError
 from fullconv.study.steps import LEAST, step_times
 from fullconv.training import Recipe
 from learnable import network, samples
@@ -43,3 +45,17 @@ def test_forward_and_backward_are_measured_apart_and_in_turn():
     ids = [id(network) for network in networks.values()]
     assert order[:4] == [*ids, *reversed(ids)]
     assert len(order) == 2 * (LEAST + 2)
+
+
+class Greedy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = network()
+
+    def forward(self, x):
+        return self.net(x) + torch.empty(2**60, dtype=torch.uint8)
+
+
+def test_memory_that_does_not_suffice():
+    with pytest.raises(FullconvError, match="the memory does not suffice for a step of 20 images"):
+        step_times({"fc": Greedy()}, samples(), Recipe(batch=20))

@@ -70,10 +70,38 @@ def test_a_fifth_of_every_class_is_held_out_where_there_is_nothing_to_test_on(tm
 
 def test_a_folder_with_both_parts(tmp_path):
     folders(tmp_path / "train", {"a": 4, "b": 3})
-    folders(tmp_path / "val", {"a": 1, "c": 2})
+    folders(tmp_path / "val", {"B": 2, "0": 1})
     found = opened(tmp_path)
     assert found.train.labels.tolist() == [0] * 4 + [1] * 3
-    assert found.test.labels.tolist() == [0, 2, 2]
+    assert found.test.labels.tolist() == [0, 1, 1]
+
+
+def test_classes_are_numbered_once_for_both_parts(tmp_path):
+    """Three names that the network does not know are counted in order, those to test on alike."""
+    folders(tmp_path / "train", {"x": 1, "y": 2, "z": 3})
+    folders(tmp_path / "test", {"y": 2, "z": 1})
+    found = opened(tmp_path)
+    assert found.train.labels.tolist() == [0, 1, 1, 2, 2, 2]
+    assert found.test.labels.tolist() == [1, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "strange"),
+    [("xyz", "yz1", "1"), ("xyz", "yzw", "w"), ("ab", "abc", "c"), ("ab", "uvw", "u\n- v\n- w")],
+)
+def test_classes_to_test_on_that_nothing_learns(tmp_path, train, test, strange):
+    folders(tmp_path / "train", dict.fromkeys(train, 2))
+    folders(tmp_path / "test", dict.fromkeys(test, 1))
+    with pytest.raises(InputError) as error:
+        opened(tmp_path)
+    count = len(strange.split("- "))
+    assert error.value.exit_code == 3
+    assert str(error.value) == (
+        f"{tmp_path / 'test'}: {count} of 3 classes to test on are none of those in "
+        f"{tmp_path / 'train'}:\n- {strange}\n"
+        "Nothing learns what they are. Name their sub-folders as those to train on, or take them "
+        "away."
+    )
 
 
 def test_a_folder_of_classes(tmp_path):

@@ -190,3 +190,49 @@ def test_memory_that_does_not_suffice():
     assert str(error.value) == (
         "the memory does not suffice for a step of 2 images.\nGive it fewer (--batch, batch=)."
     )
+
+
+class Picky(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = network()
+
+    def forward(self, x):
+        if not (x > 1e9).any():
+            raise ValueError("no pixel is bright")
+        return self.net(x)
+
+
+def test_an_error_of_the_networks_own_is_told_with_its_line():
+    line = Picky.forward.__code__.co_firstlineno + 2
+    for doing, call in (
+        ("a step of 2", lambda: train(Picky(), samples(4), Recipe(epochs=1, batch=2))),
+        ("the answers to 4", lambda: predictions(Picky(), samples(4))),
+    ):
+        with pytest.raises(FullconvError) as error:
+            call()
+        assert str(error.value) == (
+            f"{__file__}:{line}: {doing} images failed with ValueError: no pixel is bright"
+        )
+
+
+class Counting(nn.Module):
+    """Too much for its memory where there are more than two images."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = network()
+
+    def forward(self, x):
+        if len(x) > 2:
+            raise torch.OutOfMemoryError
+        return self.net(x)
+
+
+def test_memory_that_does_not_suffice_for_answers():
+    with pytest.raises(FullconvError) as error:
+        predictions(Counting(), samples(4), batch=3)
+    assert str(error.value) == (
+        "the memory does not suffice for the answers to 3 images.\nGive it fewer (--batch, batch=)."
+    )
+    assert predictions(Counting(), samples(4), batch=2).shape == (4, 3)

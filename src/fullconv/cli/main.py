@@ -13,6 +13,7 @@ from fullconv.cli.answers import hush
 from fullconv.cli.commands import COMMANDS
 from fullconv.cli.interrupt import INTERRUPTED
 from fullconv.errors import FullconvError
+from fullconv.storage.marks import refuse_while_importing
 
 EXAMPLES = """\b
 Examples:
@@ -65,6 +66,7 @@ def main() -> None:
     # What it logs with a traceback is raised too, and becomes one message here.
     logging.getLogger("torch._subclasses.fake_tensor").disabled = True
     try:
+        refuse_while_importing()
         sys.exit(cli.main(prog_name="fullconv", standalone_mode=False))
     except FullconvError as error:
         _fail(str(error), error.exit_code)

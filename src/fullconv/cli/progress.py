@@ -31,14 +31,17 @@ class Progress:
         unit: str,
         total: int = 0,
         *,
+        goes_on: bool = False,
         answers: TextIO | None = None,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`unit` is what is counted, in the plural. A total that comes later is 0 until then.
 
-        `answers` is where answers are written meanwhile.
+        `goes_on` says that what is told first was done before: it counts for no rate. `answers` is
+        where answers are written meanwhile.
         """
+        self._before: int | None = None if goes_on else 0
         self._unit, self._total, self._done = unit, total, 0
         self._stream = sys.stderr if stream is None else stream
         self._clock = clock
@@ -66,6 +69,8 @@ class Progress:
 
     def __call__(self, done: int, total: int | None = None) -> None:
         """`done` of `total` are done; without a total, of the one that was given before."""
+        if self._before is None:
+            self._before = done
         self._done = done
         self._total = self._total if total is None else total
         now = self._clock()
@@ -76,16 +81,21 @@ class Progress:
         elif now - self._said >= EVERY and done < self._total:
             self._said = now
             seconds = now - self._started
-            left = f", {span(seconds / done * (self._total - done))} left" if done else ""
-            self._say(f"{self._counted()}{self._rate(seconds)}{left}")
+            left = self._left(seconds)
+            self._say(f"{self._counted()}{self._rate(seconds)}{left and f', {left}'}")
 
     def _counted(self) -> str:
         return f"{self._done:,} of {self._total:,} {self._unit}"
 
     def _rate(self, seconds: float) -> str:
-        if not self._done or seconds <= 0:
+        new = self._done - (self._before or 0)
+        if new <= 0 or seconds <= 0:
             return ""
-        return f", {per_second(self._done / seconds)}"
+        return f", {per_second(new / seconds)}"
+
+    def _left(self, seconds: float) -> str:
+        new = self._done - (self._before or 0)
+        return f"{span(seconds / new * (self._total - self._done))} left" if new > 0 else ""
 
     def _say(self, line: str) -> None:
         self._lines += 1
@@ -100,13 +110,12 @@ class Progress:
             self._bar.add_task(self._unit, total=self._total, rate="", left="")
             self._bar.start()
         task = self._bar.task_ids[0]
-        left = span(seconds / self._done * (self._total - self._done)) if self._done else ""
         self._bar.update(
             task,
             completed=self._done,
             total=self._total,
             rate=self._rate(seconds).removeprefix(", "),
-            left=f"{left} left" if left else "",
+            left=self._left(seconds),
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -14,7 +14,11 @@ from fullconv.errors import UsageError
 from fullconv.evaluate.words import BATCH
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from fullconv.hosts.torch_fx.fcn import FCN
+
+Network = TypeVar("Network", bound="nn.Module")
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 
@@ -56,15 +60,7 @@ class Speed:
         """The network as it is to run; what was done to it is said."""
         import torch
 
-        if self.device is not None:
-            try:
-                fcn = fcn.to(self.device)
-            except (RuntimeError, AssertionError) as error:
-                reason = str(error).strip().splitlines()[0].rstrip(".")
-                raise UsageError(
-                    f"--device {self.device} cannot be used: {reason}.",
-                    hint="Leave it out to run on the CPU.",
-                ) from error
+        fcn = placed(fcn, self.device)
         if not self.optimize:
             unused = {"--dtype": self.dtype is not None, "--compile": self.compiled}
             for option in (name for name, given in unused.items() if given):
@@ -75,6 +71,20 @@ class Speed:
         facts = (f"{name} {value}".strip() for name, value in fast.optimization.summary())
         say(f"optimized: {'; '.join(facts)}")
         return fast
+
+
+def placed(network: Network, device: str | None) -> Network:
+    """A network where it is to run; None leaves it. Raises UsageError for what cannot be used."""
+    if device is None:
+        return network
+    try:
+        return network.to(device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise UsageError(
+            f"--device {device} cannot be used: {reason}.",
+            hint="Leave it out to run on the CPU.",
+        ) from error
 
 
 def speed_options(command: Command) -> Command:
@@ -88,6 +98,10 @@ def speed_options(command: Command) -> Command:
     return _speed_options(packed)
 
 
+device_option = click.option(
+    "--device", metavar="NAME", help="Where to run: cpu, cuda, cuda:1, mps [cpu]."
+)
+
 _speed_options = together(
     click.option("--optimize/--no-optimize", default=True, show_default=True,
                  help="Run the network in its fastest form; scores change in their last digits."),
@@ -95,7 +109,7 @@ _speed_options = together(
                  help="Compute in this type [that of the weights]."),
     click.option("--compile", "compiled", is_flag=True,
                  help="Compile with torch.compile: a minute for each size of image, then faster."),
-    click.option("--device", metavar="NAME", help="Where to run: cpu, cuda, cuda:1, mps [cpu]."),
+    device_option,
 )  # fmt: skip
 
 batch_option = click.option(

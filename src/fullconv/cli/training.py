@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import wraps
@@ -62,10 +63,28 @@ _recipe_options = together(
                  help="Compute convolutions in this type while training."),
 )  # fmt: skip
 
+
+def _finite(context: click.Context, option: click.Parameter, value: float) -> float:
+    """The number; a usage error for infinity and NaN."""
+    if not math.isfinite(value):
+        raise click.BadParameter(f"{value} is no finite number.", context, option)
+    return value
+
+
 temperature_option = click.option(
     "--temperature", type=click.FloatRange(0, min_open=True), default=TEMPERATURE,
-    show_default=True, metavar="T", help="Softens the answers that are learnt.",
+    callback=_finite, show_default=True, metavar="T", help="Softens the answers that are learnt.",
 )  # fmt: skip
+
+
+def typed(names: Sequence[str]) -> list[str]:
+    """Those options of the command at hand that were typed, as they are written."""
+    context = click.get_current_context()
+    return [
+        f"--{name.replace('_', '-')}"
+        for name in names
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+    ]
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from fullconv.models.classifier import Classifier
 from fullconv.models.constants import classifier_from
 from fullconv.models.torchvision_import import with_torchvision
 from fullconv.models.weights import load_weights
+from fullconv.storage.marks import importing
 
 T = TypeVar("T")
 
@@ -46,7 +47,8 @@ def load_python(form: str, weights: str | Path | None, architecture_only: bool) 
         hint = near(path.name, [other.name for other in beside])
         raise UsageError("there is no such file.", where=str(path), hint=hint)
     with _first_on_path(path.parent):
-        file = _imported(path)
+        with importing(str(path)):
+            file = _imported(path)
         module = _made(file, path, name)
     origin = f"as built by {form}"
     if weights is not None and not architecture_only:

@@ -26,10 +26,7 @@ def read_folders(
     Raises InputError if there are no sub-folders, no images in them, some are no classes, or a
     folder cannot be read.
     """
-    try:
-        entries = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}.", where=str(path)) from error
+    entries = entries_of(path)
     folders = [entry for entry in entries if entry.is_dir()]
     if not folders:
         loose = sum(entry.suffix.lower() in SUFFIXES for entry in entries)
@@ -57,6 +54,14 @@ def read_folders(
     return tuple(files), np.array(labels, np.int64), tuple(remarks)
 
 
+def entries_of(path: Path) -> list[Path]:
+    """What lies in a folder, sorted, but hidden files. Raises InputError if it cannot be read."""
+    try:
+        return sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}.", where=str(path)) from error
+
+
 def _numbers(
     path: Path, folders: list[Path], resolve: Resolve, outputs: int
 ) -> tuple[list[int], list[str]]:
@@ -65,7 +70,7 @@ def _numbers(
     strange: dict[str, FullconvError] = {}
     for folder in folders:
         try:
-            numbers.append(_resolved(folder.name, resolve))
+            numbers.append(resolved(folder.name, resolve))
         except UsageError as error:
             strange[folder.name] = error
     if not strange:
@@ -93,7 +98,7 @@ def _numbers(
     )
 
 
-def _resolved(name: str, resolve: Resolve) -> int:
+def resolved(name: str, resolve: Resolve) -> int:
     """The class of a sub-folder; `tabby_cat` may stand for `tabby cat`."""
     try:
         return resolve(name)

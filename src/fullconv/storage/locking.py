@@ -1,10 +1,10 @@
-"""A folder that one process at a time works in."""
+"""A folder that one process at a time works in, or a file that one at a time writes."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fullconv.errors import FullconvError
@@ -18,24 +18,53 @@ def locked(folder: Path) -> Iterator[None]:
 
     Raises FullconvError if another process holds it, or it cannot be written to.
     """
+    with _held(folder, folder / NAME, "works in this folder", "another folder"):
+        yield
+
+
+@contextmanager
+def locked_file(file: Path) -> Iterator[None]:
+    """Hold a file, which need not be there, while the block runs, by a hidden file beside it.
+
+    Raises FullconvError if another process holds it, or its folder cannot be written to.
+    """
+    lock = file.with_name(f".{file.name}{NAME}")
+    with _held(file, lock, "writes this file", "another file"):
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                lock.unlink()
+
+
+@contextmanager
+def _held(what: Path, lock: Path, doing: str, other: str) -> Iterator[None]:
     try:
-        handle = os.open(folder / NAME, os.O_RDWR | os.O_CREAT, 0o666)
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise FullconvError(
             f"cannot be written to: {error.strerror}.",
-            where=str(folder),
-            hint="Check its permissions, or name another folder.",
+            where=str(what),
+            hint=f"Check its permissions, or name {other}.",
         ) from error
     try:
-        if not _taken(handle):
+        if not _taken(handle) or not _there(handle, lock):
             raise FullconvError(
-                "another process works in this folder.",
-                where=str(folder),
-                hint="Wait until it has ended, or name another folder.",
+                f"another process {doing}.",
+                where=str(what),
+                hint=f"Wait until it has ended, or name {other}.",
             )
         yield
     finally:
         os.close(handle)  # which lets go of it
+
+
+def _there(handle: int, lock: Path) -> bool:
+    """Whether the file that is held still lies there: who held it before may have removed it."""
+    try:
+        return os.path.samestat(os.fstat(handle), lock.stat())
+    except OSError:
+        return False
 
 
 def _taken(handle: int) -> bool:

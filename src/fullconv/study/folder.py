@@ -12,7 +12,7 @@ from typing import Any
 
 from fullconv.errors import FullconvError, InputError, listed
 from fullconv.storage.description import is_sealed, read_description, sealed, write_description
-from fullconv.storage.files import atomic
+from fullconv.storage.files import REMEDIES, atomic
 from fullconv.storage.locking import locked
 from fullconv.study.settings import differences
 from fullconv.study.value import Run, StepTime
@@ -85,14 +85,12 @@ def opened(path: Path, settings: Mapping[str, Any]) -> Iterator[Folder]:
     Raises InputError if it holds a study with other settings, naming them, or something else, and
     FullconvError if another process works in it or it cannot be written to.
     """
-    try:
+    with _told(path, "this folder cannot be made"):
         path.mkdir(exist_ok=True, parents=True)
-    except OSError as error:
-        raise FullconvError(
-            f"this folder cannot be made: {error.strerror}.", where=str(path)
-        ) from error
     file = path / SETTINGS
-    if not file.exists() and any(not entry.name.startswith(".") for entry in path.iterdir()):
+    with _told(path, "cannot be read"):
+        strange = not file.exists() and any(e.name[0] != "." for e in path.iterdir())
+    if strange:
         raise InputError(
             f"this folder holds something else: there is no {SETTINGS} in it.",
             where=str(path),
@@ -104,12 +102,25 @@ def opened(path: Path, settings: Mapping[str, Any]) -> Iterator[Folder]:
         else:
             with atomic(file) as part:
                 write_description(part, {"format": FORMAT, **settings})
-        (path / RUNS).mkdir(exist_ok=True)
-        _tidy(path)
+        with _told(path / RUNS, "this folder cannot be made"):
+            (path / RUNS).mkdir(exist_ok=True)
+            _tidy(path)
         try:
             yield Folder(path)
         finally:
             _tidy(path)
+
+
+@contextmanager
+def _told(path: Path, what: str) -> Iterator[None]:
+    """Raise FullconvError for what the system says of a path."""
+    try:
+        yield
+    except OSError as error:
+        hint = REMEDIES.get(error.errno or 0, "Check its permissions, or name another folder.")
+        raise FullconvError(
+            f"{what}: {error.strerror or error}.", where=str(path), hint=hint
+        ) from error
 
 
 def _tidy(path: Path) -> None:
@@ -142,8 +153,10 @@ class Log:
     def __init__(self, folder: Folder) -> None:
         """Go on with what is there; a line that was cut short is dropped."""
         self._path = folder.path / LOG
-        self._known: set[tuple[Any, ...]] = set()
-        lines = self._path.read_bytes().splitlines(keepends=True) if self._path.exists() else []
+        self._known: set[tuple[str, int, Any]] = set()
+        with _told(self._path, "cannot be read"):
+            found = self._path.read_bytes() if self._path.exists() else b""
+        lines = found.splitlines(keepends=True)
         whole = b""
         for line in lines:
             try:
@@ -152,7 +165,7 @@ class Log:
             except (ValueError, KeyError, TypeError):
                 continue
             whole += line if line.endswith(b"\n") else line + b"\n"
-        if whole != b"".join(lines):
+        if whole != found:
             with atomic(self._path) as part:
                 part.write_bytes(whole)
 
@@ -160,6 +173,11 @@ class Log:
         """Enter an epoch."""
         facts = {"loss": epoch.loss, "train_error": epoch.error, "seconds": epoch.seconds}
         self._enter(variant, seed, epoch.number, facts)
+
+    def epochs(self, variant: str, seed: int) -> int:
+        """How many epochs of a run have been entered."""
+        numbers = [n for v, s, n in self._known if (v, s) == (variant, seed) and n != "end"]
+        return max(numbers, default=0)
 
     def run(self, run: Run) -> None:
         """Enter the end of a run, and its epochs if they are missing."""
@@ -174,7 +192,10 @@ class Log:
         key = (variant, seed, epoch)
         if key in self._known:
             return
-        self._known.add(key)
         entry = {"variant": variant, "seed": seed, "epoch": epoch, **facts}
-        with self._path.open("a", encoding="utf-8") as file:
+        with (
+            _told(self._path, "cannot be written"),
+            self._path.open("a", encoding="utf-8") as file,
+        ):
             file.write(json.dumps(entry) + "\n")
+        self._known.add(key)

@@ -13,11 +13,13 @@ import os
 import pickle
 import shutil
 import signal
+import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -27,13 +29,16 @@ import torch
 from torch import nn
 
 from fullconv.errors import FullconvError, IncompleteError, UsageError, listed
+from fullconv.storage.marks import imported, importing
 from fullconv.study.folder import SHARED, Folder
-from fullconv.study.settings import digest
 from fullconv.study.task import Note, Pair, Task, run
 from fullconv.study.value import Run
+from fullconv.training.checksum import digest
+from fullconv.training.failures import unexpected
 from fullconv.training.recipe import Recipe
 from fullconv.training.samples import Samples
 
+KILLED = "ended by SIGKILL"
 TRIES = 3  # processes that may die over one run
 
 Load = Callable[[], nn.Module]
@@ -72,11 +77,12 @@ class _Sent:
     temperature: float | None
     folder: Path
     threads: int
+    device: torch.device
 
     def task(self) -> Task:
         """The task. Raises UsageError if the network is another one than in the parent."""
-        model = self.load().eval()
-        if digest(model, weights=self.temperature is not None) != self.digest:
+        model = self.load().eval().to(self.device)
+        if digest(model, self.window, weights=self.temperature is not None) != self.digest:
             raise UsageError(
                 "the network is another one each time it is made.",
                 where="--jobs",
@@ -132,8 +138,9 @@ def in_processes(
             f"the processes that trained {len(lost)} of {len(pairs)} runs ended, {TRIES} times "
             f"each:{listed(lines)}",
             where=str(folder.path),
-            why="Too little memory ends processes so.",
-            hint="The others are done. The same command goes on; give it fewer --jobs.",
+            why="Too little memory ends processes so." if KILLED in lost.values() else "",
+            hint="The others are done. The same command goes on"
+            + ("; give it fewer --jobs." if KILLED in lost.values() else "."),
         )
 
 
@@ -145,7 +152,9 @@ class _Worker:
         self.pipe, other = context.Pipe()
         self.pair: Pair | None = None
         self.process = context.Process(target=_work, args=(other, sent), daemon=True)
-        with _ignored_interrupts():  # the process begins as deaf to Ctrl-C as it will be
+        # The process begins as deaf to Ctrl-C as it will be. It imports the program that was
+        # started: that must not start a study where it stands at the top of its file.
+        with _held_interrupts(), importing(str(_program())):
             self.process.start()
         other.close()
 
@@ -211,6 +220,8 @@ def _ending(code: int | None) -> str:
 
 def _work(pipe: Connection, sent: _Sent) -> None:
     """What a process does: run after run, until the parent wants no more."""
+    imported()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(sent.threads)
     try:
@@ -222,6 +233,8 @@ def _work(pipe: Connection, sent: _Sent) -> None:
         pipe.send(error)
     except (EOFError, BrokenPipeError):
         pass
+    except Exception as error:  # it would be the same in the next process
+        pipe.send(unexpected(error, "a process that trains"))
 
 
 def _end_with_parent() -> None:
@@ -235,11 +248,10 @@ def _end_with_parent() -> None:
 def _shared(task: Task, folder: Folder, threads: int, load: Load | None) -> Iterator[_Sent]:
     """The task, ready to be sent; its images lie in the folder meanwhile."""
     place = folder.path / SHARED
-    place.mkdir(exist_ok=True)
     try:
         yield _Sent(
             _Itself(_pickled(task.model)) if load is None else load,
-            digest(task.model, weights=task.temperature is not None),
+            digest(task.model, task.window, weights=task.temperature is not None),
             task.window,
             task.probabilities,
             _saved(task.train, place, "train"),
@@ -248,6 +260,7 @@ def _shared(task: Task, folder: Folder, threads: int, load: Load | None) -> Iter
             task.temperature,
             folder.path,
             threads,
+            next(task.model.parameters()).device,
         )
     finally:
         shutil.rmtree(place, ignore_errors=True)
@@ -256,6 +269,7 @@ def _shared(task: Task, folder: Folder, threads: int, load: Load | None) -> Iter
 def _saved(samples: Samples, place: Path, name: str) -> _Shared:
     pixels, labels = place / f"{name}-pixels.npy", place / f"{name}-labels.npy"
     try:
+        place.mkdir(exist_ok=True)
         np.save(pixels, samples.pixels.cpu().permute(0, 2, 3, 1).numpy())
         np.save(labels, samples.labels.cpu().numpy())
     except OSError as error:
@@ -289,13 +303,21 @@ def _pickled(model: nn.Module) -> bytes:
         ) from error
 
 
+def _program() -> str:
+    """The file that was started, for people."""
+    return getattr(sys.modules["__main__"], "__file__", None) or "the program"
+
+
 @contextmanager
-def _ignored_interrupts() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
+def _held_interrupts() -> Iterator[None]:
+    """Let Ctrl-C wait; processes that are started meanwhile do not hear it."""
+    if os.name == "nt":
+        yield  # the process ignores it by itself
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Or `start` would start it, and let Ctrl-C through again.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

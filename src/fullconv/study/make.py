@@ -16,17 +16,19 @@ from fullconv.errors import UsageError
 from fullconv.evaluate.class_names import find_class
 from fullconv.geometry import per_axis
 from fullconv.hosts.torch_fx.tracing import in_eval
+from fullconv.storage.marks import refuse_while_importing
 from fullconv.study.folder import Folder, Log, opened
 from fullconv.study.jobs import Load, in_processes
 from fullconv.study.paired import Difference
+from fullconv.study.sentences import mixed
 from fullconv.study.settings import settings_of
 from fullconv.study.steps import step_times
 from fullconv.study.task import Pair, Task, in_turn
 from fullconv.study.value import Row, Run, StepTime, Study, compared
 from fullconv.study.variants import checked_variants, head_parameters
 from fullconv.study.words import SEEDS, VARIANTS
-from fullconv.training.answers import error_of, predictions
 from fullconv.training.batches import check_shift
+from fullconv.training.distilling import check_lesson
 from fullconv.training.parts import Parts, open_parts
 from fullconv.training.recipe import TEMPERATURE, Recipe
 from fullconv.training.state import Epoch
@@ -60,7 +62,8 @@ def study(
     """Train variants of a network on labelled images, with several seeds, and compare their errors.
 
     Args:
-        model: a CNN classifier, `(N, C, H, W)` to `(N, K)`. It stays as it is.
+        model: a CNN classifier, `(N, C, H, W)` to `(N, K)`. It stays as it is; its variants are
+            trained on the device it is on.
         data: a folder or an .npz file, or the `Parts` of it, from `fullconv.training.open_parts`.
             Pixels of a path are normalised by those of the training images; to distil they are fed
             as they are, from 0 to 1: a network that was trained otherwise needs `Parts`.
@@ -84,19 +87,22 @@ def study(
         load: makes the network in the other processes, where it cannot be sent there.
         name: what to call the network in the report.
         say: told what is remarkable.
-        progress: told how many epochs are done.
+        progress: told how many epochs are done; first, those that were done before.
 
-    A run whose loss is no longer a number is entered as failed, and the others go on.
+    A run whose loss or scores are no longer numbers is entered as failed, and the others go on.
 
     Raises:
         RefusedError: the network cannot be converted, or has parameters that cannot be reset.
         InputError: the data are bad, or the folder holds a study with other settings.
-        UsageError: an argument cannot be.
+        UsageError: an argument cannot be, or a file starts a study while it is imported.
         IncompleteError: other processes that trained died again and again.
         FullconvError: another process works in the folder.
     """
+    refuse_while_importing()
     if jobs < 1 or (threads is not None and threads < 1):
         raise UsageError(f"jobs={jobs} and threads={threads} must be at least 1.")
+    if distill:
+        check_lesson(temperature)
     chosen, numbers = checked_variants(variants), _seeds(seeds)
     plan = fullconv.plan(model, window)
     size = per_axis(window, 2, "window")
@@ -138,12 +144,15 @@ def study(
                     starts, task.train, task.recipe, probabilities=task.probabilities
                 )
                 place.keep_steps(steps, each)
+        unlike = mixed(runs[pair] for pair in pairs)
+        for remark in unlike:
+            say(remark)
         return Study(
             settings,
             _rows(task, chosen, numbers, runs, steps, gap),
             (len(task.train), len(task.test)),
-            _error(task, model) if distill else None,
-            data.remarks,
+            task.error(model) if distill else None,
+            (*data.remarks, *unlike),
             tuple(map(str, data.unread)),
         )
 
@@ -161,11 +170,11 @@ def _runs(
     """All runs; seed by seed, so that there are pairs to compare early on."""
     log, epochs = Log(folder), task.recipe.epochs
     found: dict[Pair, Run] = {}
-    done = dict.fromkeys(pairs, 0)
+    done = {pair: min(epochs, log.epochs(*pair)) for pair in pairs}  # a run goes on from there
 
     def note(variant: str, seed: int, epoch: Epoch) -> None:
         log.epoch(variant, seed, epoch)
-        done[variant, seed] = epoch.number
+        done[variant, seed] = max(epoch.number, done[variant, seed])
         progress(sum(done.values()), len(pairs) * epochs)
 
     for pair in pairs:
@@ -175,6 +184,7 @@ def _runs(
             log.run(ended)
     if found:
         say(f"{folder.path}: {len(found)} of {len(pairs)} runs are done already")
+    progress(sum(done.values()), len(pairs) * epochs)
     left = [pair for pair in pairs if pair not in found]
     coming = (
         in_processes(task, folder, left, note, jobs=jobs, threads=threads, load=load)
@@ -217,14 +227,10 @@ def _rows(
     return tuple(rows)
 
 
-def _error(task: Task, model: nn.Module) -> float:
-    predicted = predictions(model, task.test, probabilities=task.probabilities)
-    return error_of(predicted, task.test.labels)
-
-
 def _gap(task: Task, fc: nn.Module, exact: nn.Module) -> float:
     """The largest difference of the scores of two networks, relative to the largest, in float64."""
-    images = task.train.prepared(task.train.pixels[:16]).double()
+    device = next(fc.parameters()).device
+    images = task.train.prepared(task.train.pixels[:16].to(device)).double()
     scores = []
     for network in (fc, exact):
         twin = copy.deepcopy(network).double()

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 
 import fullconv
+from fullconv.training.checksum import digest
 
 if TYPE_CHECKING:
     from fullconv.study.task import Task
 
 NAMES = ("model", "data", "versions")
 """Settings that are told, and not compared: what things are called, and what a study began with."""
-
-_PLACE = re.compile(r" at 0x[0-9a-fA-F]+")  # of an object in memory
 
 
 def settings_of(task: Task, model: str, data: str) -> dict[str, Any]:
@@ -29,7 +25,7 @@ def settings_of(task: Task, model: str, data: str) -> dict[str, Any]:
         "model": model,
         "data": data,
         "versions": {"fullconv": fullconv.__version__, "torch": str(torch.__version__)},
-        "network": digest(task.model, weights=task.temperature is not None),
+        "network": digest(task.model, task.window, weights=task.temperature is not None),
         "window": list(task.window),
         "train": {"images": len(task.train), "sha256": task.train.digest()},
         "test": {"images": len(task.test), "sha256": task.test.digest()},
@@ -40,16 +36,6 @@ def settings_of(task: Task, model: str, data: str) -> dict[str, Any]:
     }
 
 
-def digest(model: nn.Module, *, weights: bool) -> str:
-    """A checksum of the layers of a network, and of its weights where they matter."""
-    found = hashlib.sha256(_PLACE.sub("", str(model)).encode())
-    for name, tensor in model.state_dict().items():
-        found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        if weights:
-            found.update(tensor.detach().cpu().double().contiguous().numpy().tobytes())
-    return found.hexdigest()
-
-
 def differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
     """A line for every setting that is another one, but those in `NAMES`."""
     for name in dict.fromkeys((*there, *wanted)):
@@ -57,7 +43,10 @@ def differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator
         if name in NAMES or old == new:
             continue
         if name == "network":
-            yield "the network: other layers, or other weights where variants learn from them"
+            yield (
+                "the network: other layers, another forward, or other weights where variants learn "
+                "from them"
+            )
         elif isinstance(old, Mapping) and isinstance(new, Mapping):
             for key in dict.fromkeys((*old, *new)):
                 if old.get(key) != new.get(key):

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from fullconv.study.value import StepTime
 from fullconv.training.answers import logits_of
 from fullconv.training.batches import epoch_batches
+from fullconv.training.failures import failures_told
 from fullconv.training.loop import autocast
 from fullconv.training.recipe import Recipe
 from fullconv.training.samples import Samples
@@ -52,13 +53,14 @@ def step_times(
 
     def step(network: nn.Module) -> tuple[float, float]:
         network.zero_grad()
-        begin = clock()
-        with autocast(device, recipe):
-            answer = network(images)
-        loss = F.cross_entropy(logits_of(answer, probabilities=probabilities), labels)
-        middle = clock()
-        loss.backward()  # type: ignore[no-untyped-call]
-        return middle - begin, clock() - middle
+        with failures_told(len(images)):
+            begin = clock()
+            with autocast(device, recipe):
+                answer = network(images)
+            loss = F.cross_entropy(logits_of(answer, probabilities=probabilities), labels)
+            middle = clock()
+            loss.backward()  # type: ignore[no-untyped-call]
+            return middle - begin, clock() - middle
 
     started, rounds = clock(), -WARM
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):

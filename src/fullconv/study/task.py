@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from torch import nn
 
 from fullconv.study.folder import Folder
@@ -13,8 +14,9 @@ from fullconv.study.value import Run
 from fullconv.study.variants import build
 from fullconv.training.answers import error_of, predictions
 from fullconv.training.distilling import distill
+from fullconv.training.failures import Diverged
 from fullconv.training.fresh import start_afresh
-from fullconv.training.loop import Diverged, train
+from fullconv.training.loop import train
 from fullconv.training.recipe import Recipe
 from fullconv.training.samples import Samples
 from fullconv.training.state import Epoch
@@ -56,6 +58,12 @@ class Task:
         """A variant before its training."""
         return build(variant, self.base(seed), self.window, seed)
 
+    def error(self, network: nn.Module) -> float:
+        """Top-1 error in % on the test images, in batches as large as those of training."""
+        batch = self.recipe.batch
+        found = predictions(network, self.test, probabilities=self.probabilities, batch=batch)
+        return error_of(found, self.test.labels)
+
 
 def in_turn(task: Task, folder: Folder, pairs: Sequence[Pair], note: Note) -> Iterator[Run]:
     """Every run, one after the other, in this process."""
@@ -78,8 +86,7 @@ def run(task: Task, folder: Folder, variant: str, seed: int, note: Note) -> Run:
     error, failed = None, ""
     try:
         _train(task, network, seed, folder, variant, noted)
-        predicted = predictions(network, task.test, probabilities=task.probabilities)
-        error = error_of(predicted, task.test.labels)
+        error = task.error(network)
     except Diverged as reason:
         failed = str(reason)
     ended = Run(
@@ -90,6 +97,9 @@ def run(task: Task, folder: Folder, variant: str, seed: int, note: Note) -> Run:
         sum(parameter.numel() for parameter in network.parameters()),
         sum(epoch.seconds for epoch in epochs),
         failed,
+        torch.get_num_threads(),
+        str(torch.__version__),
+        next(network.parameters()).device.type,
     )
     folder.keep(ended)
     return ended

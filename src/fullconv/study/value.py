@@ -23,6 +23,8 @@ class Run:
         parameters: how many the network has.
         seconds: that training took.
         failed: why there is no error; empty where there is one.
+        threads, torch, device: what ended it: PyTorch's threads, its version, and where it ran; its
+            last digits depend on them. 0 and empty where it was not written down.
     """
 
     variant: str
@@ -32,6 +34,9 @@ class Run:
     parameters: int
     seconds: float
     failed: str = ""
+    threads: int = 0
+    torch: str = ""
+    device: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, JSON-serialisable."""

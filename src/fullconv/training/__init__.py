@@ -10,20 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fullconv.training.answers import error_of, predictions
+    from fullconv.training.checksum import digest
     from fullconv.training.distilling import distill
+    from fullconv.training.failures import Diverged
     from fullconv.training.fresh import start_afresh
-    from fullconv.training.loop import Diverged, train
+    from fullconv.training.loop import train
     from fullconv.training.parts import Parts, open_parts
     from fullconv.training.recipe import Recipe
     from fullconv.training.samples import Samples
     from fullconv.training.state import Epoch
 
 _HOMES = {
-    "Diverged": "loop",
+    "Diverged": "failures",
     "Epoch": "state",
     "Parts": "parts",
     "Recipe": "recipe",
     "Samples": "samples",
+    "digest": "checksum",
     "distill": "distilling",
     "error_of": "answers",
     "open_parts": "parts",
@@ -38,6 +41,7 @@ __all__ = [
     "Parts",
     "Recipe",
     "Samples",
+    "digest",
     "distill",
     "error_of",
     "open_parts",

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fullconv.errors import FullconvError, RefusedError
+from fullconv.errors import RefusedError
 from fullconv.hosts.torch_fx.tracing import in_eval
+from fullconv.training.failures import Diverged, failures_told
 from fullconv.training.samples import Samples
 
 BATCH = 256
@@ -42,18 +43,20 @@ def predictions(
 ) -> Tensor:
     """The probabilities `(N, K)` of all classes for every image, in inference mode, float32.
 
-    `probabilities` says that the network itself ends in a softmax or a logistic function. Raises
-    FullconvError where they are not finite.
+    `probabilities` says that the network itself ends in a softmax or a logistic function; `batch`
+    is how many images it is given at a time. Raises Diverged where they are not finite, and
+    FullconvError where the memory does not suffice or the network raises an error of its own.
     """
     like = next(network.parameters(), torch.empty(0))
     found = []
     with in_eval(network), torch.inference_mode():
         for pixels in torch.split(samples.pixels, batch):
-            answer = network(samples.prepared(pixels.to(like.device)).to(like.dtype))
-            found.append(logits_of(answer, probabilities=probabilities).softmax(1).cpu())
+            with failures_told(len(pixels), "the answers to"):
+                answer = network(samples.prepared(pixels.to(like.device)).to(like.dtype))
+                found.append(logits_of(answer, probabilities=probabilities).softmax(1).cpu())
     every = torch.cat(found)
     if not bool(torch.isfinite(every).all()):
-        raise FullconvError(
+        raise Diverged(
             "the network's scores are not finite (NaN or infinite).",
             hint="Its weights cannot classify; train it again with a lower rate.",
         )

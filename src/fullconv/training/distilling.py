@@ -52,11 +52,7 @@ def distill(
 
     Returns every epoch; raises as `train` does, and UsageError for numbers that cannot be.
     """
-    if not 0 < temperature < float("inf") or not 0 <= hard <= 1:
-        raise UsageError(
-            f"temperature={temperature:g} and hard={hard:g} cannot be.",
-            hint="A temperature is above 0; the share of the labels lies between 0 and 1.",
-        )
+    check_lesson(temperature, hard)
 
     def loss(images: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
         with torch.no_grad(), autocast(images.device, recipe):
@@ -75,4 +71,13 @@ def distill(
             state=state,
             about={"temperature": temperature, "hard": hard, **(about or {})},
             note=note,
+        )
+
+
+def check_lesson(temperature: float, hard: float = HARD) -> None:
+    """Raise UsageError for a temperature and a share of the labels that cannot be."""
+    if not 0 < temperature < float("inf") or not 0 <= hard <= 1:
+        raise UsageError(
+            f"temperature={temperature:g} and hard={hard:g} cannot be.",
+            hint="A temperature is above 0; the share of the labels lies between 0 and 1.",
         )

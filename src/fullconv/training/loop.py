@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fullconv.errors import FullconvError, InputError
 from fullconv.training.answers import logits_of
 from fullconv.training.batches import check_shift, epoch_batches, steps_of
+from fullconv.training.failures import Diverged, failures_told
 from fullconv.training.recipe import Recipe
 from fullconv.training.samples import Samples
 from fullconv.training.state import Epoch, load_state, save_state
@@ -26,10 +26,6 @@ Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 LOOKS = 20
 """Steps after which the loss is looked at: on a GPU, a look waits for the work to be done."""
-
-
-class Diverged(FullconvError):  # noqa: N818
-    """The loss of a training is no longer a number."""
 
 
 def cross_entropy(images: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
@@ -66,7 +62,8 @@ def train(
         note: told every epoch when it is done; those in `state` first.
 
     Returns every epoch. Raises Diverged where the loss is no longer a number, InputError for images
-    that cannot be shifted so far, and for a `state` that is damaged or of another training.
+    that cannot be shifted so far, and for a `state` that is damaged or of another training, and
+    FullconvError where the memory does not suffice or the network raises an error of its own.
     """
     check_shift(samples, recipe)
     device = next(network.parameters(), torch.empty(0)).device
@@ -140,7 +137,7 @@ class _Training:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         images = images.to(self._dtype)
-        with _memory_told(len(images)):
+        with failures_told(len(images)):
             with autocast(images.device, recipe):
                 answer = self._network(images)
             logits = logits_of(answer, probabilities=self._probabilities)
@@ -184,28 +181,6 @@ def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         weight_decay=recipe.decay,
         nesterov=recipe.momentum > 0,
     )
-
-
-@contextmanager
-def _memory_told(images: int) -> Iterator[None]:
-    """Say what to do where a step does not fit, or batch norm has too little to learn from."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        short = isinstance(error, MemoryError | torch.OutOfMemoryError)
-        if not short and "allocate memory" not in str(error):
-            raise
-        raise FullconvError(
-            f"the memory does not suffice for a step of {images} images.",
-            hint="Give it fewer (--batch, batch=).",
-        ) from error
-    except ValueError as error:
-        if "more than 1 value per channel" not in str(error):
-            raise
-        raise InputError(
-            f"a step of {images} images is too small for batch norm: {error}.",
-            hint="Give it more (--batch, batch=).",
-        ) from error
 
 
 @contextmanager

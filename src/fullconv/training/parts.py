@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fullconv.errors import InputError
-from fullconv.storage.class_folders import Resolve
+from fullconv.errors import InputError, UsageError, listed
+from fullconv.storage.class_folders import Resolve, entries_of, resolved
 from fullconv.storage.datasets import Dataset, Part, open_dataset, spread
 from fullconv.training.samples import Progress, Samples, Unread, gathered
 
@@ -111,7 +111,9 @@ def _opened(
     if path.is_dir():
         train, test = (_folder(path, names) for names in (TRAINS, TESTS))
         if train is not None and test is not None:
-            return part(train, "train"), part(test, "test"), ()
+            learnt = part(train, "train")
+            own = _numbered_as(learnt, train, test, resolve)
+            return learnt, open_dataset(test, resolve=own, outputs=classes, channels=channels), ()
         whole = part(path if train is None else train, "train")
         return _held_out(whole, str(path))
     names = _arrays(path)
@@ -122,9 +124,49 @@ def _opened(
 
 
 def _folder(path: Path, names: tuple[str, ...]) -> Path | None:
-    """The sub-folder with one of these names; None if there is none, or if they may be classes."""
+    """The sub-folder with one of these names; None if there is none."""
     there = [path / name for name in names if (path / name).is_dir()]
     return there[0] if there else None
+
+
+def _numbered_as(learnt: Dataset, train: Path, test: Path, resolve: Resolve) -> Resolve:
+    """The numbers that the classes in `train` have, for those in `test`.
+
+    By themselves they might be counted otherwise. Raises InputError that names the sub-folders of
+    `test` that are none of those classes.
+    """
+    numbers = {
+        file.relative_to(train).parts[0]: int(label)
+        for file, label in zip(learnt.files, learnt.labels, strict=True)
+    }
+    spelled = all(_number(name, resolve) == number for name, number in numbers.items())
+
+    def own(name: str) -> int:
+        # Where names are those of the network's classes, a class may have several of them.
+        found = numbers.get(name, _number(name, resolve) if spelled else None)
+        if found is None or found not in numbers.values():
+            raise UsageError(f"{name} is no class in {train}.")
+        return found
+
+    folders = [entry.name for entry in entries_of(test) if entry.is_dir()]
+    strange = [name for name in folders if _number(name, own) is None]
+    if strange:
+        raise InputError(
+            f"{len(strange)} of {len(folders)} classes to test on are none of those in {train}:"
+            f"{listed(strange)}",
+            where=str(test),
+            why="Nothing learns what they are.",
+            hint="Name their sub-folders as those to train on, or take them away.",
+        )
+    return own
+
+
+def _number(name: str, resolve: Resolve) -> int | None:
+    """The number of a class; None if it has none."""
+    try:
+        return resolved(name, resolve)
+    except UsageError:
+        return None
 
 
 def _arrays(path: Path) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from fullconv.cli.options import (
 from fullconv.cli.progress import Progress
 from fullconv.cli.training import raise_unread
 from fullconv.errors import UsageError
+from fullconv.storage.locking import locked_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -153,8 +155,9 @@ def _make(
         raise UsageError(f"-o {output} must be a name that ends in .safetensors.")
     files = image_files(images)
     read = {"the weights": as_path(asked.weights), "the class names": as_path(classes)}
+    state = None if lesson.data is None else Path(output).with_suffix(".training.pt")
     distinct(
-        {"-o": Path(output), "beside -o": Path(output).with_suffix(".json")},
+        {"-o": Path(output), "beside -o": Path(output).with_suffix(".json"), "--distill": state},
         {**read, **{f"the image {file}": file for file in files}},
     )
     check_target(output)
@@ -169,27 +172,28 @@ def _make(
         network = all_convolutional(
             classifier.module, window, pools=pools, head=head, images=pictures
         )
-    learnt, state = None, Path(output).with_suffix(".training.pt")
-    if lesson.data is not None:
-        learnt = learn(network, classifier, window, lesson, mean, std, classes, state)
-    fcn = convert(network, window, **asked.options)
-    introduce(fcn, classifier)
-    describe(fcn, classes, mean, std)
     data: dict[str, Any] = {"model": asked.model, "plan": network.plan.to_dict()}
-    text = str(network.plan)
-    if pictures is not None:
-        with at_once():
-            agreed = _agreement(classifier, network, pictures)
-        data["agreement"] = agreed
-        text += (
-            f"on the images: the top class of the classifier for {agreed['same_class']:,} of "
-            f"{agreed['images']:,}\n"
-        )
-    if learnt is not None:
-        data["learnt"] = learnt.to_dict()
-        text += f"{learnt}\n"
-    data["written"] = [str(path) for path in save(fcn, output)]
-    state.unlink(missing_ok=True)
+    text, learnt = str(network.plan), None
+    with nullcontext() if state is None else locked_file(state):
+        if state is not None:
+            learnt = learn(network, classifier, window, lesson, mean, std, classes, state)
+        fcn = convert(network, window, **asked.options)
+        introduce(fcn, classifier)
+        describe(fcn, classes, mean, std)
+        if pictures is not None:
+            with at_once():
+                agreed = _agreement(classifier, network, pictures)
+            data["agreement"] = agreed
+            text += (
+                f"on the images: the top class of the classifier for {agreed['same_class']:,} of "
+                f"{agreed['images']:,}\n"
+            )
+        if learnt is not None:
+            data["learnt"] = learnt.to_dict()
+            text += f"{learnt}\n"
+        data["written"] = [str(path) for path in save(fcn, output)]
+        if state is not None:
+            state.unlink(missing_ok=True)
     show(f"{text}\nwritten: {', '.join(data['written'])}", data, as_json)
     if learnt is not None:
         raise_unread(learnt.parts.unread, "it learnt from the others")

@@ -20,6 +20,7 @@ from fullconv.cli.training import (
     opened,
     recipe_options,
     temperature_option,
+    typed,
 )
 from fullconv.errors import UsageError
 from fullconv.training.recipe import Recipe
@@ -101,15 +102,10 @@ _lesson_options = together(
 
 def _refuse_unused() -> None:
     """Raise UsageError for options of a training that were typed, where there is none."""
-    context = click.get_current_context()
-    typed = [
-        f"--{name.replace('_', '-')}"
-        for name in (*RECIPE, *(field.name for field in fields(Chosen)), "temperature")
-        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-    ]
-    if typed:
+    unused = typed((*RECIPE, *(field.name for field in fields(Chosen)), "temperature"))
+    if unused:
         raise UsageError(
-            f"{' and '.join(typed)} cannot be given without --distill.",
+            f"{' and '.join(unused)} cannot be given without --distill.",
             why="Nothing is trained.",
             hint="Name labelled images with --distill.",
         )
@@ -130,8 +126,7 @@ def learn(
     `state` keeps where that stands until it has ended: after Ctrl-C the same command goes on.
     """
     import fullconv
-    from fullconv.study.settings import digest
-    from fullconv.training import distill, error_of, predictions
+    from fullconv.training import digest, distill, error_of, predictions
 
     assert lesson.data is not None
     with Progress("images") as progress:
@@ -145,7 +140,9 @@ def learn(
     ends = fullconv.plan(teacher, window).probabilities
 
     def error(tested: nn.Module) -> float:
-        return error_of(predictions(tested, parts.test, probabilities=ends), parts.test.labels)
+        batch = lesson.recipe.batch
+        found = predictions(tested, parts.test, probabilities=ends, batch=batch)
+        return error_of(found, parts.test.labels)
 
     errors = error(teacher), error(network)
     say(f"{lesson.data}: learning from {len(parts.train):,} images; {state} keeps where it stands")
@@ -160,8 +157,8 @@ def learn(
             state=state,
             about={
                 "images": parts.train.digest(),
-                "network": digest(network, weights=True),
-                "teacher": digest(teacher, weights=True),
+                "network": digest(network, window, weights=True),
+                "teacher": digest(teacher, window, weights=True),
             },
             note=lambda epoch: progress(epoch.number),
         )

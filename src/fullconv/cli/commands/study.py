@@ -21,6 +21,7 @@ from fullconv.cli.options import (
     preparation_options,
 )
 from fullconv.cli.progress import Progress
+from fullconv.cli.speed import device_option, placed
 from fullconv.cli.training import (
     DATA,
     Chosen,
@@ -29,6 +30,7 @@ from fullconv.cli.training import (
     raise_unread,
     recipe_options,
     temperature_option,
+    typed,
 )
 from fullconv.errors import FullconvError, UsageError, listed
 from fullconv.study.words import SEEDS, VARIANTS
@@ -85,6 +87,7 @@ class Variants(click.ParamType):  # type: ignore[type-arg]
               help="Processes that train at a time, with one thread each.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(1), metavar="N",
               help="Threads of each process [all for one process, else 1].")  # fmt: skip
+@device_option
 @click.option("--plot/--no-plot", default=True, show_default=True,
               help="Draw the errors; needs matplotlib.")  # fmt: skip
 @json_option
@@ -105,6 +108,7 @@ def study(
     out: str | None,
     jobs: int,
     threads: int | None,
+    device: str | None,
     plot: bool,
     as_json: bool,
 ) -> None:
@@ -133,19 +137,26 @@ def study(
             "--weights has no use here: variants are trained from scratch.",
             hint="Leave it out, or add --distill to start from these weights.",
         )
+    if not distill and typed(["temperature"]):
+        raise UsageError(
+            "--temperature cannot be given without --distill.",
+            why="Variants are trained from scratch, and learn no answers.",
+            hint="Leave it out, or add --distill.",
+        )
     load = partial(load_module, model, weights, not distill)
     classifier = load_model(model, weights=weights, architecture_only=not distill)
     say(f"{model}: weights {classifier.weights}")
     asked = Asked(model, weights, window, None, None, None)
     size = window_of(classifier, asked)
     folder = Path(out or default_folder(model, distill))
+    placed(classifier.module, device)  # in place, and before images are read
     try:
         with Progress("images") as progress:
             parts = opened(
                 classifier, size, data, chosen, mean, std, classes, own=distill, progress=progress
             )
         say(f"{data}: {len(parts.train):,} images to train on, {len(parts.test):,} to test on")
-        with Progress("epochs") as progress:
+        with Progress("epochs", goes_on=True) as progress:
             found = run(
                 classifier.module,
                 parts,
