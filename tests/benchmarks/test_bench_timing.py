@@ -43,7 +43,7 @@ def test_rounds_alternate_and_the_warm_up_is_not_counted(clock):
         ("a", 0), ("b", "warm-up"), ("a", 0), ("b", 0), ("b", 1), ("a", 1), ("a", 2), ("b", 2),
     ]  # fmt: skip
     assert times.seconds == {"a": [1, 2, 4], "b": [10, 30, 20]}
-    assert times.of("b") == Spread(20, 10, 30)
+    assert times.of("b") == Spread(20, 10, 30, 3)
 
 
 def test_short_work_is_repeated_and_a_sample_is_counted_up(clock):
@@ -61,9 +61,9 @@ def test_short_work_is_repeated_and_a_sample_is_counted_up(clock):
 def test_a_ratio_is_the_median_of_pairs_not_of_sides():
     times = Times({"slow": [10, 60, 20], "fast": [5, 10, 20]})
     # pairs: 2, 6, 1; the sides' own medians would give 20 / 10 and the pair of the best 10 / 5
-    assert times.ratio("slow", "fast") == Spread(2, 1, 6)
+    assert times.ratio("slow", "fast") == Spread(2, 1, 6, 3)
     times = Times({"slow": [10, 30, 90], "fast": [1, 10, 90]})
-    assert times.ratio("slow", "fast") == Spread(3, 1, 10)
+    assert times.ratio("slow", "fast") == Spread(3, 1, 10, 3)
     assert spread([4.0, 1.0]).median == 2.5
     assert Spread(2, 1, 6).scaled(0.5) == Spread(1, 0.5, 3)
 
