@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from by_hand import assert_same
 from fullconv.hosts.torch_fx import runtime
-from fullconv.hosts.torch_fx.runtime.context import nearest_box
+from fullconv.streams.reach import boxes
 from networks import noise
 
 KINDS = {
@@ -33,9 +33,9 @@ def first_cell(cell: int, cells: int, kernel: int, dilation: int) -> int:
 
 
 @given(st.integers(1, 8), st.integers(1, 3), st.integers(0, 12))
-def test_the_nearest_box(kernel, dilation, extra):
+def test_the_boxes(kernel, dilation, extra):
     cells = dilation * (kernel - 1) + 1 + extra
-    found = nearest_box(cells, kernel, dilation)
+    found = boxes(cells, kernel, dilation)
     assert len(found) == cells
     assert all(0 <= start <= extra for start in found)
     for cell, start in enumerate(found):
@@ -47,9 +47,9 @@ def test_the_nearest_box(kernel, dilation, extra):
 
 
 def test_boxes_of_an_even_kernel_lean_to_the_end():
-    assert nearest_box(7, 4, 1) == [0, 0, 1, 2, 3, 3, 3]
-    assert nearest_box(7, 3, 1) == [0, 0, 1, 2, 3, 4, 4]
-    assert nearest_box(8, 2, 2) == [0, 1, 2, 3, 4, 5, 4, 5]
+    assert boxes(7, 4, 1) == (0, 0, 1, 2, 3, 3, 3)
+    assert boxes(7, 3, 1) == (0, 0, 1, 2, 3, 4, 4)
+    assert boxes(8, 2, 2) == (0, 1, 2, 3, 4, 5, 4, 5)
 
 
 def boxed(x, kernel, dilation, take):

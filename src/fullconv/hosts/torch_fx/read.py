@@ -106,7 +106,7 @@ def _nodes(graph: fx.Graph, model: nn.Module) -> Iterator[Node]:
         if _splits(node):
             continue  # its pieces are slices
         shape = tuple(value.shape) if isinstance(value, torch.Tensor) else ()
-        op, inputs = _op(node, model)
+        op, inputs = described(node, model)
         yield Node(
             node.name,
             op,
@@ -117,7 +117,7 @@ def _nodes(graph: fx.Graph, model: nn.Module) -> Iterator[Node]:
         )
 
 
-def _op(node: fx.Node, model: nn.Module) -> tuple[Op, tuple[Operand, ...]]:
+def described(node: fx.Node, model: nn.Module) -> tuple[Op, tuple[Operand, ...]]:
     args, kwargs = fx.map_arg((node.args, node.kwargs), _operand)
     if node.op == "placeholder":
         return Input(), ()

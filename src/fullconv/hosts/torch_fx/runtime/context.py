@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 
 import torch
@@ -10,23 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fullconv.hosts.torch_fx.runtime.pools import box
-
-
-def nearest_box(cells: int, kernel: int, dilation: int) -> list[int]:
-    """For every cell, where the box of `kernel` cells begins that is nearest to centred on it.
-
-    Boxes lie inside the map and hold cells of one phase, `dilation` apart. The box of cell `i`
-    begins at `i - (kernel - 1) // 2`, or at the nearest place where it fits.
-    """
-    boxes = cells - dilation * (kernel - 1)
-    found = []
-    for cell in range(cells):
-        place, phase = divmod(cell, dilation)
-        last = (cells - phase - 1) // dilation + 1 - kernel
-        start = max(0, min(place - (kernel - 1) // 2, last))
-        # A phase too short for a box belongs to no whole window.
-        found.append(min(start * dilation + phase, boxes - 1))
-    return found
+from fullconv.streams.reach import boxes
 
 
 def pool_context(
@@ -46,7 +30,7 @@ def pool_context(
         y = box(x, kind, kernel, dilation)
         for axis, (k, d) in enumerate(zip(kernel, dilation, strict=True), 2):
             if k > 1:
-                index = nearest_box(x.shape[axis], k, d)
+                index = boxes(x.shape[axis], k, d)
                 y = y.index_select(axis, torch.tensor(index, device=x.device))
         return y
     if all(dilation[axis - 1] == 1 for axis in axes):
@@ -109,18 +93,33 @@ def norm_context(
     """Group norm whose mean and variance are those of `pool_context`; `(N, C, *cells)`."""
     if not local and all(step == 1 for step in dilation):
         return F.group_norm(x, groups, weight, bias, eps)
-    parts = torch.unflatten(x, 1, (groups, -1))  # (N, groups, C / groups, *cells)
-    # The variance is a difference of squares: small numbers keep it precise.
-    parts = parts - parts.mean(dim=tuple(range(2, parts.ndim)), keepdim=True)
     every = range(1, x.ndim - 1)
 
     def surveyed(moment: Tensor) -> Tensor:
-        y = pool_context(moment.mean(2), "average", kernel, dilation, local, every)
-        return y.unsqueeze(2)
+        return pool_context(moment, "average", kernel, dilation, local, every)
 
-    mean = surveyed(parts)
-    variance = (surveyed(parts * parts) - mean * mean).clamp(min=0)
-    y = ((parts - mean) * torch.rsqrt(variance + eps)).flatten(1, 2)
+    return normed(x, weight, bias, eps, groups, surveyed)
+
+
+def normed(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+    groups: int,
+    surveyed: Callable[[Tensor], Tensor],
+    own: tuple[slice, ...] = (),
+) -> Tensor:
+    """Group norm whose moments are averages that `surveyed` takes of `(N, groups, *cells)`.
+
+    `own` are the cells that are wanted, along the last axes; those `surveyed` gives averages for.
+    """
+    parts = torch.unflatten(x, 1, (groups, -1))  # (N, groups, C / groups, *cells)
+    # The variance is a difference of squares: small numbers keep it precise.
+    parts = parts - parts.mean(dim=tuple(range(2, parts.ndim)), keepdim=True)
+    mean = surveyed(parts.mean(2)).unsqueeze(2)
+    variance = (surveyed((parts * parts).mean(2)).unsqueeze(2) - mean * mean).clamp(min=0)
+    y = ((parts[(..., *own)] - mean) * torch.rsqrt(variance + eps)).flatten(1, 2)
     shape = (-1, *(1,) * (x.ndim - 2))
     if weight is not None:
         y = y * weight.reshape(shape)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fullconv.hosts.torch_fx.runtime.pools import padded
+from fullconv.streams.reach import outside
 
 
 def rephased(x: Tensor, before: Sequence[int], after: Sequence[int]) -> Tensor:
@@ -68,26 +69,9 @@ def pad_phases(
         return padded(x, wide, value)
     for axis, ((before, after), apart) in enumerate(zip(amounts, dilation, strict=True), 2):
         if before or after:
-            index = _outside(x.shape[axis], before, after, apart, mode)
+            index = outside(x.shape[axis], before, after, apart, mode)
             x = x.index_select(axis, torch.tensor(index, device=x.device))
     return x
-
-
-def _outside(cells: int, before: int, after: int, apart: int, mode: str) -> list[int]:
-    """For every cell of a padded axis, the cell it repeats."""
-    found = []
-    for cell in range(cells + (before + after) * apart):
-        place, phase = divmod(cell, apart)
-        place -= before
-        count = (cells - phase - 1) // apart + 1
-        if mode == "circular":
-            place %= max(count, 1)
-        elif mode == "reflect":
-            place = abs(place)
-            place = 2 * (count - 1) - place if place >= count else place
-        place = max(0, min(place, count - 1))
-        found.append(min(place * apart + phase, cells - 1))
-    return found
 
 
 def repeated(x: Tensor, factors: Sequence[int]) -> Tensor:

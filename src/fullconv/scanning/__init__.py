@@ -1,0 +1,1 @@
+"""Images of any size, scored in strips and bands of constant memory."""
