@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from fullconv.streams.course import Cells, Course, Stage
 
@@ -42,11 +43,11 @@ class Schedule:
         """Steps that make rows of the answers: 0 to `count - 1`."""
         return -(-self.rows // self.height)
 
-    @property
+    @cached_property
     def first(self) -> int:
-        """The number of the first step, in which the first rows of the image are read."""
-        image, step = self.course.image.name, 0
-        while self.done(step - 1)[image] > 0:
+        """The number of the first step that makes rows of any map."""
+        step = 0
+        while max(self.done(step - 1).values()) > 0:
             step -= 1
         return step
 

@@ -47,6 +47,7 @@ def gathered(
     spans: Sequence[Span],
     cells: Sequence[int],
     fill: float | None,
+    like: Tensor,
 ) -> Tensor:
     """A map over `spans`, `(N, C, *lengths)`, taken from rows that are there.
 
@@ -56,11 +57,12 @@ def gathered(
         spans: what is wanted along every axis, padding included.
         cells: of the whole map; beyond them is padding.
         fill: the number that padding is made of.
+        like: a tensor of the same channels, dtype, device and order in memory.
 
     A view where nothing must be moved.
     """
-    low = [max(0, start) for start, _ in spans]
-    high = [min(stop, count) for (_, stop), count in zip(spans, cells, strict=True)]
+    low = [min(max(0, start), stop) for start, stop in spans]
+    high = [max(min(stop, n), first) for (_, stop), n, first in zip(spans, cells, low, strict=True)]
     others = [
         slice(first - begin, stop - begin)
         for first, stop, begin in zip(low[1:], high[1:], firsts, strict=True)
@@ -77,11 +79,12 @@ def gathered(
     ]
     if len(found) == 1 and not any(map(any, pads)):
         return found[0][1]
-    like = found[0][1] if found else parts[0].tensor
     lengths = [stop - start for start, stop in spans]
-    whole = _empty(like, lengths)
-    inner = [slice(first - start, last - start) for (start, _), first, last in
-             zip(spans, low, high, strict=True)]
+    whole = _empty(found[0][1] if found else like, lengths)
+    inner = [
+        slice(first - start, last - start)
+        for (start, _), first, last in zip(spans, low, high, strict=True)
+    ]
     if any(map(any, pads)):
         _fill(whole, pads, fill)
     for first, tensor in found:

@@ -68,12 +68,18 @@ class Streamed:
         course: its stages.
         workers: by the names of the stages; the image has none.
         sources: for every worker the stages that it is given, in order.
+        samples: an empty tensor `(phases, channels, 0, …)` of every stage's kind, for one image.
     """
 
     fcn: FCN
     course: Course
     workers: dict[str, Worker]
     sources: dict[str, tuple[str, ...]]
+    samples: dict[str, Tensor]
+
+    def sample(self, name: str, images: int) -> Tensor:
+        """The sample of a stage, for several images."""
+        return self.samples[name].repeat_interleave(images, dim=0)
 
 
 def streamed(fcn: FCN) -> Streamed:
@@ -91,11 +97,13 @@ def streamed(fcn: FCN) -> Streamed:
     stages: list[Stage] = []
     workers: dict[str, Worker] = {}
     sources: dict[str, tuple[str, ...]] = {}
+    samples: dict[str, Tensor] = {}
     refusals: list[RefusedError] = []
     for node in graph.nodes:
         if node not in maps or node.op == "output" or not isinstance(values[node], Tensor):
             continue  # lists of maps are read where their pieces are
         cell = _bytes(values[node])
+        samples[node.name] = _sample(values[node], fcn)
         if node.op == "placeholder":
             stages.append(Stage(node.name, cell=cell, where="the image"))
             continue
@@ -117,6 +125,8 @@ def streamed(fcn: FCN) -> Streamed:
             )
             more = tuple(now[source].name for source in part.others)
             workers[name], sources[name] = part, given
+            if not last:
+                samples[name] = samples[part.maps[0].name]
             stages.append(
                 Stage(
                     name,
@@ -134,7 +144,7 @@ def streamed(fcn: FCN) -> Streamed:
         raise RefusedError.merge(refusals)
     output = graph.output_node()
     answers = tuple(aliases.now(source, output).name for source in output.all_input_nodes)
-    return Streamed(fcn, _living(Course(tuple(stages), answers)), workers, sources)
+    return Streamed(fcn, _living(Course(tuple(stages), answers)), workers, sources, samples)
 
 
 def _worker(node: fx.Node, reading: Reading) -> Worker:
@@ -248,6 +258,14 @@ def _fixed(fcn: FCN, maps: frozenset[fx.Node]) -> dict[fx.Node, Any]:
             if node not in maps and node.op != "output":
                 found[node] = runner.run_node(node)
     return found
+
+
+def _sample(value: Tensor, fcn: FCN) -> Tensor:
+    device = next((t.device for t in fcn.parameters()), torch.device("cpu"))
+    shape = (*value.shape[:2], *(0 for _ in value.shape[2:]))
+    layout = FORMATS.get(len(fcn.window)) if isinstance(fcn, OptimizedFCN) else None
+    form = layout or torch.contiguous_format
+    return torch.empty(shape, dtype=value.dtype, device=device, memory_format=form)
 
 
 def _bytes(value: Tensor) -> int:

@@ -35,10 +35,13 @@ class Strip:
 
 
 class Stream:
-    """A pass of a network over a band of an image, from one step to another."""
+    """Passes of a network over a band of an image, from one step to another."""
 
-    def __init__(self, network: Streamed, schedule: Schedule, band: Band) -> None:
+    def __init__(
+        self, network: Streamed, schedule: Schedule, band: Band, *, images: int = 1
+    ) -> None:
         self._network, self._schedule, self._band = network, schedule, band
+        self._images = images
         self._course = network.course
         self._readers = self._course.readers()
         self._parts: dict[str, list[Part]] = {}
@@ -94,6 +97,7 @@ class Stream:
                 wanted,
                 self._schedule.cells[name],
                 worker.fill,
+                self._network.sample(name, self._images),
             )
             for name in sources
         ]
