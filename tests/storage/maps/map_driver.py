@@ -23,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import map_contents
-import zarr.codecs  # so that no run imports it
+import zarr.codecs  # noqa: F401 -- so that no run imports it
 from disk_events import watched
 from lost_power import Disk
 
