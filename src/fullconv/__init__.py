@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from fullconv.evaluate.maps.heatmap import Heatmap, heatmap
     from fullconv.geometry import Grid
     from fullconv.hosts.torch_fx.fcn import FCN
+    from fullconv.scanning.scan import scan
+    from fullconv.scanning.summary import ScanSummary
     from fullconv.surgery.plan import Plan
 
 __version__ = "0.1.0"
@@ -54,6 +56,8 @@ _HOMES = {
     "heatmap": "evaluate.maps.heatmap",
     "Heatmap": "evaluate.maps.heatmap",
     "FCN": "hosts.torch_fx.fcn",
+    "scan": "scanning.scan",
+    "ScanSummary": "scanning.summary",
     "Plan": "surgery.plan",
     "Grid": "geometry",
     "FullconvError": "errors",
@@ -76,6 +80,7 @@ __all__ = [
     "MissingExtraError",
     "Plan",
     "RefusedError",
+    "ScanSummary",
     "UsageError",
     "all_convolutional",
     "audit",
@@ -85,6 +90,7 @@ __all__ = [
     "load",
     "plan",
     "save",
+    "scan",
     "sliding",
     "verify",
 ]

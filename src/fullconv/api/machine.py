@@ -10,7 +10,13 @@ from pathlib import Path
 from fullconv.errors import UsageError
 from fullconv.storage.amounts import written_bytes
 
-__all__ = ["available_bytes", "parse_bytes", "written_bytes"]
+__all__ = [
+    "available_bytes",
+    "parse_bytes",
+    "peak_resident_bytes",
+    "resident_bytes",
+    "written_bytes",
+]
 
 _UNITS = {"": 1}
 for _power, _letter in enumerate("kmgt", 1):
@@ -63,6 +69,31 @@ def available_bytes(
     if ask is None:  # Windows does not say; nothing is refused there without a limit
         return sys.maxsize
     return int(ask("SC_PHYS_PAGES")) * int(ask("SC_PAGE_SIZE"))
+
+
+def status_bytes(entry: str, status: Path = Path("/proc/self/status")) -> int | None:
+    """What Linux says of this process, in bytes: `VmRSS` or `VmHWM`. None elsewhere."""
+    for line in _lines(status):
+        if line.startswith(f"{entry}:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def resident_bytes() -> int:
+    """Bytes of memory that this process holds, libraries included; elsewhere than on Linux its
+    peak so far."""
+    held = status_bytes("VmRSS")
+    return peak_resident_bytes() if held is None else held
+
+
+def peak_resident_bytes() -> int:
+    """The most bytes that this process has held so far; 0 where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else 1024 * most
 
 
 def _lines(path: Path) -> list[str]:

@@ -41,7 +41,7 @@ class Budget:
             raise UsageError(f"limit={limit} must be a positive number of bytes.")
         self._fcn = fcn
         self._given = limit is not None
-        self.limit = max(0, int(0.9 * _free(fcn)) - beside) if limit is None else limit
+        self.limit = max(0, int(0.9 * free_bytes(fcn)) - beside) if limit is None else limit
         self._exact: dict[tuple[int, ...], int] = {}
 
     def needed(self, size: tuple[int, ...], images: int = 1) -> int:
@@ -221,7 +221,7 @@ def _patches(fcn: FCN) -> int:
     return max((SMALL * w[0].numel() * w.element_size() for w in weights), default=0)
 
 
-def _free(fcn: FCN) -> int:
+def free_bytes(fcn: FCN) -> int:
     """Bytes left where the network is."""
     device = next(fcn.parameters(), torch.empty(0)).device
     if device.type != "cuda":

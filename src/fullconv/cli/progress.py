@@ -8,6 +8,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
+from fullconv.storage.amounts import span
+
+__all__ = ["Progress", "per_second", "span"]
+
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
@@ -135,16 +139,6 @@ def _bar(stream: TextIO) -> Bar:
         TextColumn("{task.fields[rate]}"), TextColumn("{task.fields[left]}"),
     ]  # fmt: skip
     return Bar(*columns, console=Visible(file=stream), transient=True, redirect_stdout=False)
-
-
-def span(seconds: float) -> str:
-    """A time for people: `8 s`, `2 min 5 s`, `3 h 12 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def per_second(rate: float) -> str:

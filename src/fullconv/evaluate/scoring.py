@@ -39,7 +39,7 @@ def score(fcn: FCN, x: Tensor, where: str) -> Tensor:
         ) from error
     if scores.dtype.itemsize < 4:
         scores = scores.float()
-    _check_finite(fcn, x, scores, where)
+    check_finite(fcn, scores, where, x)
     return scores.cpu()
 
 
@@ -59,8 +59,11 @@ def probabilities_of(fcn: FCN, scores: Tensor) -> Tensor:
     return scores.sigmoid() if scores.shape[1] == 1 else scores.softmax(1)
 
 
-def _check_finite(fcn: FCN, x: Tensor, scores: Tensor, where: str) -> None:
-    """Raise InputError for scores that are NaN or infinite, with the reason that can be found."""
+def check_finite(fcn: FCN, scores: Tensor, where: str, x: Tensor | None = None) -> None:
+    """Raise InputError for scores that are NaN or infinite, with the reason that can be found.
+
+    `x` are the images, where these may hold such numbers too.
+    """
     bad = int((~torch.isfinite(scores)).sum())
     if not bad:
         return
@@ -72,8 +75,8 @@ def _check_finite(fcn: FCN, x: Tensor, scores: Tensor, where: str) -> None:
                 why=f"They make {bad:,} of {scores.numel():,} scores not finite either.",
                 hint="These weights cannot classify; load others.",
             )
-    wrong = int((~torch.isfinite(x)).sum())
-    if wrong:
+    wrong = 0 if x is None else int((~torch.isfinite(x)).sum())
+    if x is not None and wrong:
         raise InputError(
             f"{wrong:,} of {x.numel():,} numbers of the image are not finite (NaN or infinite).",
             where=where,

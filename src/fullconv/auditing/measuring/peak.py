@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from fullconv.api.machine import status_bytes
+
 STATUS, REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -57,10 +59,4 @@ def _reset() -> bool:
 
 
 def _entry(name: str) -> int | None:
-    """What the system says of this process, in bytes."""
-    try:
-        lines = STATUS.read_text().splitlines()
-    except OSError:
-        return None
-    found = (int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
-    return next(found, None)
+    return status_bytes(name, STATUS)

@@ -1,0 +1,179 @@
+"""The memory a scan takes in all, and the plan that fits into it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+
+from fullconv.api.machine import available_bytes, resident_bytes
+from fullconv.api.memory import Budget, free_bytes
+from fullconv.errors import InputError
+from fullconv.hosts.torch_fx.fcn import FCN
+from fullconv.scanning.pixels import Preparation
+from fullconv.scanning.plan import ScanPlan, make_plan
+from fullconv.storage.amounts import written_bytes
+from fullconv.storage.maps import Layout
+from fullconv.storage.maps.about import Kept
+from fullconv.storage.sources import Source
+from fullconv.streams.course import Course
+
+SHARE = 0.9
+"""Of the memory that is left, a scan takes so much unless told otherwise."""
+CHUNK = 1 << 26
+"""Px of the image whose scores are written together, at most, where a strip has fewer: so much is
+lost if a scan is killed."""
+TRIES = 40
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a scan takes beside the maps of the network, and how much there is for all of it.
+
+    Attributes:
+        fcn: the network.
+        source: of px.
+        preparation: of px.
+        kept, dtype: what is stored of a cell.
+        limit: bytes that the process may have in all; None for 9/10 of what is left.
+        grid: cells of the score map.
+    """
+
+    fcn: FCN
+    source: Source
+    preparation: Preparation
+    kept: Kept
+    dtype: str
+    limit: int | None
+    grid: tuple[int, ...]
+
+    def left(self) -> int:
+        """Bytes that the process may take beyond what it holds now."""
+        if self.limit is None:
+            return int(SHARE * available_bytes())
+        return self.limit - resident_bytes()
+
+    def beside(self, plan: ScanPlan) -> int:
+        """Bytes that a scan takes beside the maps: px, the chunk that is filled, margins."""
+        cell = 4 * self.fcn.plan.outputs
+        rows, columns = plan.height, plan.width
+        chunk = self.layout(plan)
+        strip = prod((rows, columns, *plan.grid[2:])) * self.fcn.plan.outputs
+        answers = 3 * 4 * strip  # as probabilities, as float32, and what finds NaN
+        return (
+            self.source.held()
+            + self._reading(plan)
+            + prod(chunk.chunk) * cell
+            + chunk.beside
+            + answers
+        )
+
+    def _reading(self, plan: ScanPlan) -> int:
+        """One strip of px that is read ahead, as stored and as numbers."""
+        image = plan.course.image.name
+        rows = min(plan.cost().rows[image], plan.size[0])
+        spans = plan.band(0 if plan.bands < 3 else 1).spans[image]
+        top = (plan.size[0] - rows) // 2
+        box = (top, *(a for a, _ in spans), top + rows, *(b for _, b in spans))
+        count = rows * prod(b - a for a, b in spans)
+        source = self.source
+        stored = count * (source.channels * source.dtype.itemsize + 1)  # and what is missing
+        return stored + source.beside(box) + self.preparation.bytes_of(count, source.channels)
+
+    def layout(self, plan: ScanPlan) -> Layout:
+        """How the map of a plan is stored."""
+        chunk = (plan.chunk[0], plan.chunk[1], *plan.grid[2:])[: len(plan.grid)]
+        return Layout((*plan.grid, self.fcn.plan.outputs), chunk, self.dtype, self.kept)
+
+    def needed(self, plan: ScanPlan) -> int:
+        """Bytes that a scan by this plan takes beyond what the process holds before it."""
+        budget = Budget(self.fcn, 1)
+        if self.preparation.device.type == "cpu":
+            return budget.with_allocator(plan.bytes + self.beside(plan))
+        return self.beside(plan)
+
+    def plan(
+        self, course: Course, strip: int | None, band: int | None, steps: int | None = None
+    ) -> ScanPlan:
+        """The plan that fits. `strip`, `band` and `steps` are those of a map that is gone on with.
+
+        Raises InputError if none does, UsageError for a strip or band below 1.
+        """
+        left = self.left()
+        on_cpu = self.preparation.device.type == "cpu"
+        budget = left if on_cpu else self._on_device()
+        for _ in range(TRIES):
+            try:
+                found = self._made(course, max(0, budget), strip, band, steps)
+            except InputError as error:
+                raise self._too_little(left, error) from error
+            over = self.needed(found) - left
+            if over <= 0:
+                return found
+            if found.steps > 1 and steps is None:
+                found = replace(found, steps=1)
+                over = self.needed(found) - left
+                if over <= 0:
+                    return self._fuller(found, left)
+            if not on_cpu:
+                break
+            # Below what this plan takes, so that the next one is another.
+            budget = min(budget - over, found.bytes - 1)
+        raise self._too_little(left, None, self.needed(found))
+
+    def _made(
+        self, course: Course, budget: int, strip: int | None, band: int | None, steps: int | None
+    ) -> ScanPlan:
+        plan = make_plan(
+            course,
+            self.source.size,
+            self.grid,
+            self.fcn.stride,
+            budget,
+            score=4 * self.fcn.plan.outputs,
+            height=strip,
+            width=band,
+        )
+        if steps is None:
+            tall, wide = plan.height * plan.stride[0], plan.width * prod(plan.stride[1:2])
+            steps = min(plan.steps, max(1, CHUNK // (tall * wide)))
+        return replace(plan, steps=steps)
+
+    def _fuller(self, plan: ScanPlan, left: int) -> ScanPlan:
+        """The same plan with as many steps in a chunk as fit."""
+        while plan.steps * plan.height < plan.grid[0]:
+            larger = replace(plan, steps=2 * plan.steps)
+            if self.needed(larger) > left:
+                break
+            plan = larger
+        return plan
+
+    def _on_device(self) -> int:
+        """Bytes for maps on a GPU."""
+        free = int(SHARE * free_bytes(self.fcn))
+        return free if self.limit is None else min(free, self.limit)
+
+    def _too_little(
+        self, left: int, cause: InputError | None, least: int | None = None
+    ) -> InputError:
+        """What to say if nothing fits."""
+        held = resident_bytes()
+        if self.limit is None:
+            there = f"{written_bytes(max(0, left))} is free for it"
+        else:
+            there = (
+                f"of the {written_bytes(self.limit)} allowed the process holds "
+                f"{written_bytes(held)} already: libraries, weights, the image file"
+            )
+        what = (
+            cause.what
+            if cause is not None
+            else (
+                f"the smallest strips that can be taken need {written_bytes(least or 0)} of memory."
+            )
+        )
+        return InputError(
+            f"the scan does not fit into memory: {what}",
+            where=self.source.name,
+            why=f"{there[0].upper()}{there[1:]}.",
+            hint="Allow more memory (max_memory, --max-memory), or free some.",
+        )
