@@ -1,7 +1,7 @@
 """Write a map, be killed, go on, and compare: `python map_driver.py HOW FOLDER RUNS`.
 
     every-step   killed before every step on the disk, one run for each
-    power        at every step the power goes: what was not flushed may be lost
+    power        at every step the power goes: what was not flushed may be lost, chosen by RUNS
     random       killed at random moments, several times in a run
 
 Runs are forked, so that each takes hundredths of a second. Prints what was done as JSON, and ends
@@ -96,12 +96,14 @@ def check(name: str, target: Path, wanted: dict[str, bytes | None]) -> None:
         sys.exit(f"{name}: {other} differ; {sorted(found)}")
 
 
-def at_steps(folder: Path, wanted: dict[str, bytes | None], *, power: bool) -> dict[str, int]:
+def at_steps(
+    folder: Path, wanted: dict[str, bytes | None], *, power: bool, seed: int
+) -> dict[str, int]:
     """Killed at every step there is, each time in a new folder."""
     for number in itertools.count(1):
         run, cut = folder / "run", folder / "cut"
         run.mkdir()
-        disk = Disk(run, number) if power else None
+        disk = Disk(run, seed * 1000 + number) if power else None
         reader, report = os.pipe()
         target = run / "new" / "map"
         process = forked(lambda: killed_at(number, target, disk, cut, report))  # noqa: B023
@@ -149,7 +151,7 @@ def main() -> None:
     done = (
         at_random(folder, wanted, runs)
         if how == "random"
-        else at_steps(folder, wanted, power=how == "power")
+        else at_steps(folder, wanted, power=how == "power", seed=runs)
     )
     print(json.dumps(done))
 

@@ -159,6 +159,25 @@ def test_a_chunk_that_is_damaged_is_written_again(array, how, complete, tmp_path
     assert tree(tmp_path / "map") == wanted
 
 
+def test_it_is_told_how_far_the_chunks_are_verified(tmp_path):
+    fill(tmp_path / "map")
+    ruin(tmp_path / "map/scores/c.0.1.0", "missing")
+    told = []
+    writer = MapWriter.create_or_resume(
+        tmp_path / "map", about(), SHAPE, CHUNK, verified=lambda *counts: told.append(counts)
+    )
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    writer.close()
+
+
+def test_nothing_is_written_to_a_map_that_was_closed(tmp_path):
+    with begin(tmp_path / "map") as writer:
+        pass
+    for call in (writer.finish, lambda: writer.write((0, 0), block(writer, (0, 0)))):
+        with pytest.raises(ValueError, match="was closed, and others may write it"):
+            call()
+
+
 def test_without_its_journal_all_is_written_again(tmp_path):
     wanted = tree(fill(tmp_path / "map").path)
     (tmp_path / "map/journal.jsonl").unlink()
@@ -248,6 +267,12 @@ def test_a_folder_below_a_file_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(FullconvError, match="this folder cannot be made"):
         begin(tmp_path / "file" / "map")
+
+
+def test_a_name_that_is_too_long(tmp_path):
+    for call in (begin, open_map):
+        with pytest.raises(InputError, match="xxx: cannot be read: File name too long"):
+            call(tmp_path / ("x" * 300))
 
 
 def test_an_empty_folder_and_one_that_is_not_there_are_taken(tmp_path):

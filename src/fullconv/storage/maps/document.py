@@ -75,10 +75,13 @@ def read_document(root: Path) -> Document:
 
     Raises InputError if there is no map, or another version of fullconv made it.
     """
-    if not root.is_dir():
-        found = "is a file, and a map is a folder" if root.exists() else "there is no such map"
-        raise InputError(f"{found}.", where=str(root))
-    given = read_description(root / NAME) if (root / NAME).exists() else {}
+    try:
+        if not root.is_dir():
+            found = "is a file, and a map is a folder" if root.exists() else "there is no such map"
+            raise InputError(f"{found}.", where=str(root))
+        given = read_description(root / NAME) if (root / NAME).exists() else {}
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}.", where=str(root)) from error
     attributes = given.get("attributes")
     attributes = attributes.get(KEY) if isinstance(attributes, dict) else None
     if not isinstance(attributes, dict) or attributes.get("format") != FORMAT:
