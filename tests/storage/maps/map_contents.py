@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fullconv.storage.maps import Fault, MapAbout, MapWriter
+from fullconv.storage.maps import MapAbout, MapWriter
+from fullconv.storage.sources import Fault
 
 CELLS, K, CHUNK = (15, 17), 6, (8, 9)
 SHAPE = (*CELLS, K)

@@ -1,4 +1,6 @@
 import json
+from dataclasses import asdict
+from fractions import Fraction
 from pathlib import Path
 
 import map_contents
@@ -11,7 +13,8 @@ from map_contents import CELLS, SHAPE, WHOLE, about, begin, block, faults, fill
 
 from fullconv.errors import IncompleteError, InputError, UsageError
 from fullconv.geometry import Grid
-from fullconv.storage.maps import Fault, MapWriter, open_map
+from fullconv.storage.maps import MapWriter, open_map
+from fullconv.storage.sources import Fault, Frame
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +55,7 @@ def test_what_it_says_of_itself(maps):
     assert store.about == about(kept=(4, 1))
     assert store.grid == Grid(map_contents.SIZE, (32, 32), (8, 8))
     assert store.grid.shape == CELLS
-    assert store.frame["scale"] == ["4", "4"]
+    assert store.frame == Frame((Fraction(0),) * 2, (Fraction(4),) * 2, (0.25, 0.25))
     assert store.complete
     assert store.done == frozenset(store.layout)
     assert store.faults == (
@@ -61,6 +64,30 @@ def test_what_it_says_of_itself(maps):
     )
     assert store.read().shape == store.shape
     assert open_map(str(maps / "top")).numbers == ()
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        Frame.plain(2),
+        Frame((Fraction(1, 3), Fraction(-7)), (Fraction(4), Fraction(9, 2)), (0.2527, 0.1)),
+        Frame(
+            (Fraction(0),) * 2, (Fraction(1),) * 2, None, "WKT", (300.04, 0.1, 1e5, 0, -300, 2e6)
+        ),
+    ],
+)
+def test_a_frame_is_the_one_that_was_given(frame, tmp_path):
+    begin(tmp_path / "map", frame=asdict(frame)).close()
+    assert open_map(tmp_path / "map", incomplete=True).frame == frame
+
+
+def test_a_frame_that_is_none(tmp_path):
+    begin(tmp_path / "plain", frame={}).close()
+    assert open_map(tmp_path / "plain", incomplete=True).frame == Frame.plain(2)
+    for number, frame in enumerate(({"origin": ["0"]}, {"origin": ["x"], "scale": [1]})):
+        begin(tmp_path / f"map{number}", frame=frame).close()
+        with pytest.raises(InputError, match="its frame is damaged, or was changed"):
+            _ = open_map(tmp_path / f"map{number}", incomplete=True).frame
 
 
 @pytest.mark.parametrize("name", ["float32", "top", "part"])

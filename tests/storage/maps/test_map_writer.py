@@ -13,7 +13,8 @@ import zarr
 from map_contents import CHUNK, SHAPE, WHOLE, about, begin, block, faults, fill, tree
 
 from fullconv.errors import FullconvError, IncompleteError, InputError, UsageError
-from fullconv.storage.maps import Fault, MapWriter, open_map
+from fullconv.storage.maps import MapWriter, open_map
+from fullconv.storage.sources import Fault
 
 KINDS = [
     ("float32", {}),

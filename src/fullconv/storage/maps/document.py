@@ -16,8 +16,9 @@ from typing import Any
 from fullconv.errors import InputError, UsageError
 from fullconv.storage.description import read_description, to_text
 from fullconv.storage.maps.about import MapAbout
-from fullconv.storage.maps.faults import Fault, from_lists, to_lists
+from fullconv.storage.maps.faults import from_lists, to_lists
 from fullconv.storage.maps.layout import SKIPPED, TOP, Layout
+from fullconv.storage.sources.source import Fault
 
 NAME = "zarr.json"
 KEY = "fullconv"

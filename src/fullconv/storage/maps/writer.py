@@ -28,9 +28,10 @@ from fullconv.storage.maps.about import MapAbout, differences
 from fullconv.storage.maps.cells import stored
 from fullconv.storage.maps.chunks import Encoder
 from fullconv.storage.maps.document import Document, read_document
-from fullconv.storage.maps.faults import FaultLike, collected
+from fullconv.storage.maps.faults import collected
 from fullconv.storage.maps.journal import Entry, Journal
 from fullconv.storage.maps.layout import Index, Layout
+from fullconv.storage.sources.source import Fault
 
 
 class MapWriter:
@@ -129,9 +130,7 @@ class MapWriter:
         """Whether the map is marked complete."""
         return self._complete
 
-    def write(
-        self, index: Index, block: npt.NDArray[Any], faults: Iterable[FaultLike] = ()
-    ) -> None:
+    def write(self, index: Index, block: npt.NDArray[Any], faults: Iterable[Fault] = ()) -> None:
         """Write a chunk. When this returns, it is on the disk and in the journal.
 
         A chunk may be written again; what is written last counts. Threads may write different
