@@ -28,13 +28,14 @@ from disk_events import watched
 from lost_power import Disk
 
 KEPT = ("top", 2)  # two arrays, so that a chunk is two files
+CHUNK = (8, map_contents.CELLS[1])  # two chunks, each step of which is hit
 
 
 def write(
     target: Path, report: int = -1, promised: frozenset[tuple[int, ...]] = frozenset()
 ) -> None:
     """Go on with a map to its end, and say of each chunk on `report` that it is done."""
-    with map_contents.begin(target, "float16", kept=KEPT) as writer:
+    with map_contents.begin(target, "float16", CHUNK, kept=KEPT) as writer:
         lost = promised - writer.done
         assert not lost, f"{sorted(lost)} were done and are not any more; {writer.remarks}"
         # First from the last to the first, then the other way: what comes out must not tell.
