@@ -22,6 +22,7 @@ Examples:
   fullconv check timm:resnet50.a1_in1k photo.jpg
   fullconv classify torchvision:vgg16 holiday/ --format csv -o answers.csv
   fullconv heatmap torchvision:alexnet photo.jpg --class "tabby cat"
+  fullconv scan torchvision:resnet18 slide.svs -o slide.zarr --mask auto --max-memory 2GiB
   fullconv evaluate torchvision:resnet18 --data labelled/ --scales 256,320
   fullconv audit torchvision:vgg16 photo.jpg -o report.html
   fullconv allconv torchvision:vgg16 --plan
@@ -50,7 +51,7 @@ def cli() -> None:
       path/to/file.py:factory              a function that returns an nn.Module
       textures                             a bundled model
       FILE.safetensors                     written by "fullconv convert" or "allconv"; for
-                                           heatmap, classify and evaluate
+                                           heatmap, scan, classify and evaluate
     """
 
 

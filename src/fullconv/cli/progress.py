@@ -109,7 +109,7 @@ class Progress:
         if self._bar is None:
             if seconds < SHORT:
                 return
-            self._bar = _bar(self._stream)
+            self._bar = counting_bar(self._stream)
             # What was done before the bar was there counts for its rate too.
             self._bar.add_task(self._unit, total=self._total, rate="", left="")
             self._bar.start()
@@ -123,9 +123,26 @@ class Progress:
         )
 
 
-def _bar(stream: TextIO) -> Bar:
-    from rich.console import Console
+def counting_bar(stream: TextIO) -> Bar:
+    """A bar that counts, for a terminal; tasks say `rate` and `left`."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+
+    return _shown(
+        stream,
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"), TextColumn("{task.fields[left]}"),
+    )  # fmt: skip
+
+
+def text_bar(stream: TextIO) -> Bar:
+    """A bar for a terminal with the `text` of its tasks beside it."""
+    from rich.progress import BarColumn, TextColumn
+
+    return _shown(stream, BarColumn(), TextColumn("{task.fields[text]}"))
+
+
+def _shown(stream: TextIO, *columns: Any) -> Bar:
+    from rich.console import Console
     from rich.progress import Progress as Bar
 
     class Visible(Console):
@@ -134,10 +151,6 @@ def _bar(stream: TextIO) -> Bar:
         def show_cursor(self, show: bool = True) -> bool:
             return False
 
-    columns: list[Any] = [
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"), TextColumn("{task.fields[left]}"),
-    ]  # fmt: skip
     return Bar(*columns, console=Visible(file=stream), transient=True, redirect_stdout=False)
 
 

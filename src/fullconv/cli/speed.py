@@ -89,27 +89,41 @@ def placed(network: Network, device: str | None) -> Network:
 
 def speed_options(command: Command) -> Command:
     """The options of `Speed`; the command gets them as `speed`."""
+    return together(_optimize_option, _dtype_option, _compile_option, device_option)(
+        _packed(command)
+    )
 
+
+def uncompiled_speed_options(command: Command) -> Command:
+    """As `speed_options`, for a command that compiles nothing."""
+    return together(_optimize_option, _dtype_option, device_option)(_packed(command))
+
+
+def _packed(command: Command) -> Command:
     @wraps(command)
     def packed(**given: Any) -> Any:
-        speed = Speed(**{field.name: given.pop(field.name) for field in fields(Speed)})
+        speed = Speed(**{field.name: given.pop(field.name, False) for field in fields(Speed)})
         return command(speed=speed, **given)
 
-    return _speed_options(packed)
+    return packed
 
 
 device_option = click.option(
     "--device", metavar="NAME", help="Where to run: cpu, cuda, cuda:1, mps [cpu]."
 )
 
-_speed_options = together(
-    click.option("--optimize/--no-optimize", default=True, show_default=True,
-                 help="Run the network in its fastest form; scores change in their last digits."),
-    click.option("--dtype", type=click.Choice(DTYPES),
-                 help="Compute in this type [that of the weights]."),
-    click.option("--compile", "compiled", is_flag=True,
-                 help="Compile with torch.compile: a minute for each size of image, then faster."),
-    device_option,
+_optimize_option = click.option(
+    "--optimize/--no-optimize", default=True, show_default=True,
+    help="Run the network in its fastest form; scores change in their last digits.",
+)  # fmt: skip
+
+_dtype_option = click.option(
+    "--dtype", type=click.Choice(DTYPES), help="Compute in this type [that of the weights]."
+)
+
+_compile_option = click.option(
+    "--compile", "compiled", is_flag=True,
+    help="Compile with torch.compile: a minute for each size of image, then faster.",
 )  # fmt: skip
 
 batch_option = click.option(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fullconv.api.machine import peak_resident_bytes
@@ -12,6 +12,7 @@ from fullconv.hosts.torch_fx.fcn import FCN
 from fullconv.scanning.description import Keep, sizes_there
 from fullconv.scanning.gaps import joined
 from fullconv.scanning.opening import Given, Ready, Request, Say, opened
+from fullconv.scanning.plan import ScanPlan
 from fullconv.scanning.preview import Preview, measured
 from fullconv.scanning.summary import ScanSummary
 from fullconv.scanning.work import OnFault, Progress, Work
@@ -39,6 +40,7 @@ def scan(
     strict: bool = False,
     say: Say | None = None,
     progress: Progress | None = None,
+    on_plan: Callable[[ScanPlan], None] | None = None,
     on_fault: OnFault | None = None,
 ) -> ScanSummary:
     """The score map of an image of any size, in bounded memory, written to a folder.
@@ -70,6 +72,7 @@ def scan(
             "no data" are NaN in any case.
         say: is told what a person may want to know, a sentence each.
         progress: is told after each strip how far it is.
+        on_plan: is told the plan, before any pixel is read.
         on_fault: is told of px that could not be read, when they are read.
 
     Raises:
@@ -88,6 +91,8 @@ def scan(
     told: Say = say or (lambda text: None)
     folder = Path(target)
     with opened(fcn, source, asked, sizes_there(folder), told) as ready:
+        if on_plan is not None:
+            on_plan(ready.plan)
         layout = ready.room.layout(ready.plan)
         with MapWriter.create_or_resume(
             folder, ready.about(), layout.shape, layout.chunk, layout.dtype
