@@ -38,8 +38,8 @@ def write(
     with map_contents.begin(target, "float16", CHUNK, kept=KEPT) as writer:
         lost = promised - writer.done
         assert not lost, f"{sorted(lost)} were done and are not any more; {writer.remarks}"
-        # First from the last to the first, then the other way: what comes out must not tell.
-        for index in sorted(set(writer.layout) - writer.done, reverse=not promised):
+        # Runs to be killed go from the last to the first: what comes out must not tell.
+        for index in sorted(set(writer.layout) - writer.done, reverse=report >= 0):
             block = map_contents.block(writer, index)
             writer.write(index, block, map_contents.faults(index))
             if report >= 0:
