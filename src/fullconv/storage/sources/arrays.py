@@ -11,7 +11,9 @@ import numpy.typing as npt
 
 from fullconv.errors import InputError, UsageError
 from fullconv.geometry import Box, per_axis, times
-from fullconv.storage.raster import Array
+from fullconv.storage.images import BLOCK
+from fullconv.storage.raster import Array, admit_channels
+from fullconv.storage.sources.channels import in_channels
 from fullconv.storage.sources.samples import brightness, faults, settled
 from fullconv.storage.sources.source import (
     Fault,
@@ -20,6 +22,7 @@ from fullconv.storage.sources.source import (
     Source,
     extent,
     hashed,
+    placed,
     slices,
 )
 
@@ -33,26 +36,35 @@ class ArraySource(Source):
         array: uint8 or uint16 over their full range, floats within 0..1, or bool.
         axes: how many of its axes are spatial. Otherwise an array of one or two axes has one
             channel, and of three or more the last are the channels.
+        channels: of what is read; grey and RGB are turned into each other. As many as the array
+            has, if left out.
         name: for messages.
 
-    Raises InputError for samples of another type, and an array without px. Floats that are NaN or
+    Raises InputError for samples of another type, other channels, and an array without px. Floats that are NaN or
     outside 0..1 are faults.
     """
 
     def __init__(
-        self, array: npt.ArrayLike, *, axes: int | None = None, name: str = "the array"
+        self,
+        array: npt.ArrayLike,
+        *,
+        axes: int | None = None,
+        channels: int | None = None,
+        name: str = "the array",
     ) -> None:
-        self.name, self.frame = name, Frame.plain(0)
+        self.name = name
         self._array: Array = spatial(np.asanyarray(array), axes, name)
         if 0 in self._array.shape:
             raise InputError(
                 f"holds no pixels: its shape is {times(self._array.shape)}.", where=name
             )
+        colours = int(self._array.shape[-1])
+        self.size, self.channels = self._array.shape[:-1], channels or colours
         try:
             self.dtype = settled(self._array.dtype)
+            admit_channels(colours, self.channels)
         except InputError as error:
-            raise InputError(error.what, where=name, why=error.why, hint=error.hint) from None
-        self.size, self.channels = self._array.shape[:-1], int(self._array.shape[-1])
+            raise placed(error, name) from None
         self.frame, self.grain = Frame.plain(len(self.size)), (1,) * len(self.size)
 
     def read(self, box: Box) -> Region:
@@ -60,16 +72,18 @@ class ArraySource(Source):
         box = self.checked(box)
         stored = np.array(self._array[slices(box)])
         pixels, _, wrong = brightness(stored)
-        return Region(pixels, tuple(faults(stored, wrong, box[: len(self.size)])))
+        found = tuple(faults(stored, wrong, box[: len(self.size)]))
+        return Region(in_channels(pixels, self.channels), found)
 
     def held(self) -> int:
         """Nothing beyond the array, which is its owner's."""
         return 0
 
     def beside(self, box: Box) -> int:
-        """What checking and converting floats takes."""
-        samples = math.prod(extent(box)) * self.channels
-        return samples * (2 * self._array.dtype.itemsize + 2)
+        """What checking floats and turning colours takes."""
+        samples = math.prod(extent(box)) * self._array.shape[-1]
+        work = 16 * BLOCK if self.channels != self._array.shape[-1] else 0
+        return samples * (3 * self._array.dtype.itemsize + 2) + work
 
     def fingerprint(self) -> str:
         """That of all its bytes, in C order."""
@@ -162,4 +176,3 @@ class DrawnSource(Source):
 
     def check(self) -> None:
         """A function does not change."""
-

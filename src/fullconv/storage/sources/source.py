@@ -16,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from fullconv.errors import UsageError
+from fullconv.errors import InputError, UsageError
 from fullconv.geometry import Box, times
 from fullconv.storage.raster import Array
 
@@ -198,3 +198,10 @@ def hashed(*parts: object) -> str:
         data = part if isinstance(part, bytes) else repr(part).encode()
         found.update(len(data).to_bytes(8, "little") + data)
     return found.hexdigest()
+
+
+def placed(error: InputError, where: str) -> InputError:
+    """An error with the file it is about."""
+    if error.where:
+        return error
+    return type(error)(error.what, where=where, why=error.why, hint=error.hint)
