@@ -13,7 +13,7 @@ from fullconv.errors import InputError, UsageError
 from fullconv.geometry import Box, per_axis, times
 from fullconv.storage.images import BLOCK
 from fullconv.storage.raster import Array, admit_channels
-from fullconv.storage.sources.channels import in_channels
+from fullconv.storage.sources.channels import in_channels, spatial_axes
 from fullconv.storage.sources.samples import brightness, faults, settled
 from fullconv.storage.sources.source import (
     Fault,
@@ -40,8 +40,8 @@ class ArraySource(Source):
             has, if left out.
         name: for messages.
 
-    Raises InputError for samples of another type, other channels, and an array without px. Floats that are NaN or
-    outside 0..1 are faults.
+    Raises InputError for samples of another type, other channels, and an array without px. Floats
+    that are NaN or outside 0..1 are faults.
     """
 
     def __init__(
@@ -53,7 +53,9 @@ class ArraySource(Source):
         name: str = "the array",
     ) -> None:
         self.name = name
-        self._array: Array = spatial(np.asanyarray(array), axes, name)
+        given = np.asanyarray(array)
+        last = spatial_axes(given.shape, axes) < given.ndim
+        self._array: Array = given if last else given[..., None]
         if 0 in self._array.shape:
             raise InputError(
                 f"holds no pixels: its shape is {times(self._array.shape)}.", where=name
@@ -83,7 +85,7 @@ class ArraySource(Source):
         """What checking floats and turning colours takes."""
         samples = math.prod(extent(box)) * self._array.shape[-1]
         work = 16 * BLOCK if self.channels != self._array.shape[-1] else 0
-        return samples * (3 * self._array.dtype.itemsize + 2) + work
+        return int(samples) * (3 * self._array.dtype.itemsize + 2) + work
 
     def fingerprint(self) -> str:
         """That of all its bytes, in C order."""
@@ -96,20 +98,6 @@ class ArraySource(Source):
 
     def check(self) -> None:
         """An array does not tell whether it was written to."""
-
-
-def spatial(array: Array, axes: int | None, where: str) -> Array:
-    """An array with its channels last, as a view. Raises UsageError where `axes` does not fit."""
-    dims = array.ndim
-    if axes is None:
-        axes = dims if dims < 3 else dims - 1
-    if axes not in (dims, dims - 1) or axes < 1:
-        raise UsageError(
-            f"an array of shape {times(array.shape)} was said to have {axes} spatial axes.",
-            where=where,
-            why="There may be one more, of its channels, at the end.",
-        )
-    return array[..., None] if axes == dims else array
 
 
 class DrawnSource(Source):

@@ -171,7 +171,7 @@ class FileSource(Source):
         """See `Source.fingerprint`."""
         with self._lock:
             try:
-                found = [_sampled(file, state[1]) for file, state in self._files.items()]
+                found = [_sampled(file) for file in self._files]
             except OSError as error:
                 raise InputError(
                     f"can no longer be read: {error.strerror}.", where=self.name, hint=FETCH_AGAIN
@@ -205,9 +205,10 @@ def _state(file: Path) -> tuple[int, int] | None:
     return status.st_mtime_ns, status.st_size
 
 
-def _sampled(path: Path, length: int) -> bytes:
+def _sampled(path: Path) -> bytes:
     """All bytes of a small file; of a large one its length, head, tail and places between."""
     with path.open("rb") as file:
+        length = os.fstat(file.fileno()).st_size
         if length <= SMALL:
             return file.read()
         parts = [str(length).encode()]

@@ -69,7 +69,7 @@ def chosen_level(
     fine = [number for number, step in enumerate(steps) if step <= COARSER * wanted]
     if not fine:
         raise UsageError(
-            f"mpp={wanted:g} was asked for, and level 0 has {steps[0]:.4g} µm/px, which is coarser.",
+            f"mpp={wanted:g} was asked for, and level 0 has {steps[0]:.4g} µm/px: it is coarser.",
             where=where,
             why="Levels are chosen, not enlarged.",
             hint="Ask for the µm/px that the network was trained on, or for a level.",

@@ -13,7 +13,7 @@ from fullconv.geometry import Box
 from fullconv.storage.images import decode_image, decoding, format_of, opened
 from fullconv.storage.raster import Request, admit_channels
 from fullconv.storage.sources.file_source import FileSource, Opened
-from fullconv.storage.sources.formats import jpeg, npy, png, slide, zarrs
+from fullconv.storage.sources.formats import jpeg, npy, png, png_head, slide, zarrs
 from fullconv.storage.sources.formats.tiff_file import open_tiff
 from fullconv.storage.sources.levels import chosen_level
 from fullconv.storage.sources.source import Frame, Source, extent, placed
@@ -38,9 +38,9 @@ def open_source(
     """Open an image of any size, of which boxes can be read.
 
     Args:
-        path: a PNG, JPEG, BMP, WebP, GIF or TIFF file and its kin (BigTIFF, OME-TIFF, SVS, GeoTIFF),
-            an .npy file, a Zarr array or OME-Zarr image, or a slide for OpenSlide.
-        channels: 3 for RGB, 1 for grey, which are turned into each other; otherwise exactly so many.
+        path: a PNG, JPEG, BMP, WebP, GIF or TIFF file and its kin (BigTIFF, OME-TIFF, SVS,
+            GeoTIFF), an .npy file, a Zarr array or OME-Zarr image, or a slide for OpenSlide.
+        channels: 3 for RGB, 1 for grey, which are turned into each other; otherwise exactly that.
         region: only this box, in px of the level that is read.
         level: which level of a pyramid; 0 is the finest.
         mpp: in place of a level, µm/px: the coarsest level that is not coarser is read. Which one
@@ -141,7 +141,7 @@ def _picture(
         admit_channels(photo.colours, channels)
         return Opened(photo, frame, photo.orientation, files=(path,))
     if name == "PNG":
-        header, spans = png.opened(file, length)
+        header, spans = png_head.opened(file, length)
         if not header.interlaced:
             rows = png.Png(file, header, spans, budget)
             admit_channels(rows.colours, channels)

@@ -127,7 +127,7 @@ class Source(ABC):
     def check(self) -> None:
         """Raise InputError if the file is no longer the one that was opened."""
 
-    def close(self) -> None:  # noqa: B027: most have nothing to let go of
+    def close(self) -> None:  # noqa: B027
         """Let go of files and memory. What was read stays."""
 
     def __enter__(self) -> Self:

@@ -8,9 +8,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from fullconv.errors import InputError, UsageError
-from fullconv.geometry import times
+from fullconv.errors import InputError
 from fullconv.storage.raster import FETCH_AGAIN, admit_channels
+from fullconv.storage.sources.channels import spatial_axes
 from fullconv.storage.sources.file_source import Opened
 from fullconv.storage.sources.flat import Flat, FlatArray
 from fullconv.storage.sources.source import Frame
@@ -48,13 +48,7 @@ def open_npy(path: Path, file: BinaryIO, length: int, *, channels: int, axes: in
     if not shape or 0 in shape:
         raise InputError(f"holds no pixels: its shape is ({', '.join(map(str, shape))}).")
     dims = len(shape)
-    count = (dims if dims < 3 else dims - 1) if axes is None else axes
-    if count not in (dims, dims - 1) or count < 1:
-        raise UsageError(
-            f"an array of shape {times(shape)} was said to have {count} spatial axes.",
-            where=str(path),
-            why="There may be one more, of its channels, at the end.",
-        )
+    count = spatial_axes(shape, axes)
     admit_channels(shape[-1] if count < dims else 1, channels)
     if file.tell() >= length:
         raise InputError("the file ends behind its header: no pixel is there.", hint=FETCH_AGAIN)

@@ -70,6 +70,8 @@ def _levels(tiff: tifffile.TiffFile, channels: int) -> list[list[tifffile.TiffPa
     """The pages of each level of the first image: one, or one for each channel."""
     try:
         found = tiff.series[0].levels
+    except InputError:
+        raise
     except Exception as error:  # tifffile raises what it meets in a damaged directory
         raise InputError(
             "its list of images is damaged, so that its levels cannot be told.",
@@ -85,10 +87,7 @@ def _levels(tiff: tifffile.TiffFile, channels: int) -> list[list[tifffile.TiffPa
                 n for name, n in zip(one.axes[axis + 1 :], one.shape[axis + 1 :], strict=True)
                 if name not in "YXS"
             )  # fmt: skip
-            stack = [one.pages[index * step] for index in range(channels)]
-            if any(page is None for page in stack):
-                raise InputError("channels of it are in other files, or missing.")
-            pages = [page.aspage() if hasattr(page, "aspage") else page for page in stack]
+            pages = [_page(one.pages[index * step]) for index in range(channels)]
         levels.append(pages)
     return levels
 
@@ -101,7 +100,7 @@ def _mpp(tiff: tifffile.TiffFile) -> tuple[float, float] | None:
             step = float(tifffile.tifffile.svs_description_metadata(first.description)["MPP"])
             return _sensible(step, step)
         if tiff.is_ome:
-            root = ElementTree.fromstring(tiff.ome_metadata)
+            root = ElementTree.fromstring(tiff.ome_metadata or "")
             pixels = next(node for node in root.iter() if node.tag.endswith("}Pixels"))
             steps = [
                 float(pixels.attrib[f"PhysicalSize{axis}"])
@@ -128,21 +127,30 @@ def _nodata(page: tifffile.TiffPage) -> float | None:
     return None
 
 
+def _page(page: Any) -> tifffile.TiffPage:
+    """A page in full: tifffile keeps only the places of segments of those that are alike."""
+    if page is None:
+        raise InputError("some of its channels lie in other files, or are missing.")
+    found: tifffile.TiffPage = page.aspage() if isinstance(page, tifffile.TiffFrame) else page
+    return found
+
+
 def _mask(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> tifffile.TiffPage | None:
     """The page that masks `page`: 0 where it has no data. As GDAL and libtiff write it.
 
-    Only in files without more images is it looked for in all of them.
+    It is looked for among all pages of a file with tags of GDAL, and otherwise in the second.
     """
-    if GEO_KEYS not in tiff.pages.first.tags and GDAL_NODATA not in tiff.pages.first.tags:
-        second: Any = tiff.pages[1] if len(tiff.pages) > 1 else None
-        others = [second] if second is not None else []
+    tags = tiff.pages.first.tags
+    if GEO_KEYS in tags or GDAL_NODATA in tags:
+        others = [_page(one) for one in list(tiff.pages)[1:]]
     else:
-        others = list(tiff.pages)[1:]
+        others = []
+        with suppress(Exception):  # nothing depends on what is behind the first page
+            others = [_page(tiff.pages[1])]
     for other in others:
-        one = other.aspage() if hasattr(other, "aspage") else other
-        size = (one.imagelength, one.imagewidth)
-        if one.subfiletype & MASK and size == (page.imagelength, page.imagewidth):
-            return one
+        size = (other.imagelength, other.imagewidth)
+        if other.subfiletype & MASK and size == (page.imagelength, page.imagewidth):
+            return other
     return None
 
 

@@ -134,8 +134,10 @@ class Segments(Segmented):
             arguments = {}
             if page.compression in (*JPEG, 33007):
                 arguments = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
-            segment = page.decode(data, spot, **arguments)[0]
-            segment = segment[0, :rows, :columns]
+            decoded = page.decode(data, spot, **arguments)[0]
+            if decoded is None:
+                raise InputError("it holds no px")
+            segment = decoded[0, :rows, :columns]
             if segment.shape[:2] != (rows, columns):
                 raise InputError(
                     f"it holds {segment.shape[0]}×{segment.shape[1]} px of {rows}×{columns}"

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from fullconv.errors import InputError, UsageError
-from fullconv.geometry import Box, times
+from fullconv.geometry import Box
 from fullconv.storage.raster import Array, admit_channels, count
+from fullconv.storage.sources.channels import spatial_axes
 from fullconv.storage.sources.file_source import Opened, sampled_files
 from fullconv.storage.sources.levels import chosen_level, level_scale
 from fullconv.storage.sources.samples import brightness, faults, settled
@@ -87,10 +88,10 @@ def _levels(path: Path, axes: int | None) -> tuple[list[Level], tuple[float, flo
     import zarr
 
     try:
-        root = zarr.open(path, mode="r")
+        root: Any = zarr.open(path, mode="r")
         if isinstance(root, zarr.Array):
             return [Level(root, _roles(root, _named(root), axes))], None
-        attributes = dict(root.attrs)
+        attributes: dict[str, Any] = dict(root.attrs)
         attributes |= dict(attributes.get("ome", {}))
         if "multiscales" not in attributes:
             names = ", ".join(sorted(root.keys())) or "nothing"
@@ -126,20 +127,15 @@ def _named(array: Any) -> list[tuple[str, str]] | None:
 
 def _roles(array: Any, named: list[tuple[str, str]] | None, axes: int | None) -> tuple[str, ...]:
     """What each axis of an array is."""
-    dims = array.ndim
+    dims: int = array.ndim
     if 0 in array.shape or not dims:
         raise InputError(f"holds no pixels: its shape is ({', '.join(map(str, array.shape))}).")
     if named is None:
-        spatial = (dims if dims < 3 else dims - 1) if axes is None else axes
-        if spatial not in (dims, dims - 1) or spatial < 1:
-            raise UsageError(
-                f"an array of shape {times(array.shape)} was said to have {spatial} spatial axes.",
-                why="There may be one more, of its channels, at the end.",
-            )
+        spatial = spatial_axes(array.shape, axes)
         return (SPACE,) * spatial + (CHANNEL,) * (dims - spatial)
     if len(named) != dims:
         raise InputError(f"it names {count(len(named), 'axis')} and its array has {dims}.")
-    roles = [ROLES.get(name.lower(), ROLES.get(kind, SPACE)) for name, kind in named]
+    roles: list[str] = [ROLES.get(name.lower(), ROLES.get(kind, SPACE)) for name, kind in named]
     for axis, (name, _) in enumerate(named):
         if roles[axis] == SPACE and name.lower() == "z" and array.shape[axis] == 1 and axes != 3:
             roles[axis] = FIRST
