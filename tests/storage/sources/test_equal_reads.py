@@ -17,7 +17,7 @@ from fullconv.storage.sources import ArraySource, DrawnSource, open_source
 
 RNG = np.random.default_rng(5)
 RGB = RNG.integers(0, 256, (97, 121, 3), np.uint8)
-RGB[20:60] = (np.arange(121)[:, None] * (1, 2, 0)).astype(np.uint8)  # what filters work on
+RGB[20:60] = (np.arange(121)[:, None] * (1, 2, 0) + 5).astype(np.uint8)  # what filters work on
 GREY = RGB[..., 0]
 RGB16 = RNG.integers(0, 65536, (97, 121, 3), np.uint16)
 FLOATS = RNG.random((97, 121, 3), np.float32)

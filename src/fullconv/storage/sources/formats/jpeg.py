@@ -21,7 +21,7 @@ from fullconv.errors import InputError
 from fullconv.geometry import Box, times
 from fullconv.storage.amounts import written_bytes
 from fullconv.storage.formats import exif_orientation
-from fullconv.storage.raster import Array, count
+from fullconv.storage.raster import Array, count, cut_short
 from fullconv.storage.sources.source import Fault, Region
 from fullconv.storage.sources.stored import Stored
 
@@ -94,6 +94,8 @@ class Jpeg(Stored):
     def __init__(self, file: BinaryIO, length: int, budget: int) -> None:
         self._file = file
         picture = _Mapped(file)
+        if not picture.tile:
+            raise cut_short(f"it ends at byte {length:,}, before its pixels")
         width, height = picture.size
         self.size, self._mode = (height, width), picture.mode
         self.orientation = exif_orientation(picture.info.get("exif", b""))
@@ -121,7 +123,7 @@ class Jpeg(Stored):
             )
         self._rows: Array | None = None
         self._map: mmap.mmap | None = None
-        self._end = height
+        self._end, self._why = height, ""
 
     def read(self, box: Box) -> Region:
         """Copied from what was decoded."""
@@ -140,20 +142,21 @@ class Jpeg(Stored):
             self._map.madvise(mmap.MADV_DONTNEED)
         if end >= bottom:
             return Region(pixels)
-        why = f"the file is cut short: its pixels end in row {self._end:,}"
-        return Region(pixels, (Fault((end, left, bottom, right), why),))
+        return Region(pixels, (Fault((end, left, bottom, right), self._why),))
 
     def _decoded(self) -> Array:
-        rows, self._map, whole = self._decode(0)
-        if not whole:
+        rows, self._map, why = self._decode(0)
+        if why:
             # Which rows the decoder came to: those that are the same whatever was there before.
             others, _, _ = self._decode(255)
             same = (np.array_equal(one, other) for one, other in zip(rows, others, strict=True))
             self._end = next((row for row, alike in enumerate(same) if not alike), self.size[0])
+            cut = f"the file is cut short: its pixels end in row {self._end:,}"
+            self._why = cut if "truncated" in why else f"it cannot be decoded ({why})"
         return rows
 
-    def _decode(self, fill: int) -> tuple[Array, mmap.mmap | None, bool]:
-        """All rows, where `fill` was before; their map if they are in a file; and whether whole."""
+    def _decode(self, fill: int) -> tuple[Array, mmap.mmap | None, str]:
+        """All rows, where `fill` was before; their map if in a file; and why they are not whole."""
         height, width = self.size
         shape = (height, width, self._samples)
         memory = None if self._in_memory else self._temporary(height * width * self._samples)
@@ -170,10 +173,8 @@ class Jpeg(Stored):
         try:
             picture.load()
         except OSError as error:
-            if "truncated" not in str(error):
-                raise InputError(f"cannot be decoded as JPEG: {error}.") from error
-            return rows, memory, False
-        return rows, memory, True
+            return rows, memory, str(error)
+        return rows, memory, ""
 
     def _temporary(self, size: int) -> mmap.mmap:
         """A file without a name, which is gone with its map. Its place on the disk is sure."""
