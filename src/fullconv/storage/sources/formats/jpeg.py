@@ -27,7 +27,8 @@ from fullconv.storage.sources.stored import Stored
 
 MOST = 512
 """Px that one byte of a JPEG can hold: at least one bit for each block of 8×8 px."""
-AT_A_TIME = 1 << 20  # bytes of the file between two looks at what is mapped
+AT_A_TIME = 1 << 16  # bytes of the file, after which what was written is let go of
+HEADER = 1 << 20  # bytes in which the first scan begins
 STANDALONE = (0x01, *range(0xD0, 0xD9))  # markers without a length
 FRAMES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
 PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
@@ -81,7 +82,7 @@ class _Mapped(JpegImageFile):
     def load_read(self, read_bytes: int) -> bytes:
         if self.let_go is not None:
             self.let_go()
-        return super().load_read(max(read_bytes, AT_A_TIME))
+        return super().load_read(AT_A_TIME)
 
 
 class Jpeg(Stored):
@@ -108,7 +109,7 @@ class Jpeg(Stored):
                 hint="Copy or download it again; or it was made to fill the memory.",
             )
         file.seek(0)
-        head = head_of(file.read(AT_A_TIME))
+        head = head_of(file.read(HEADER))
         area = height * width
         whole = area * self._samples
         # Libjpeg keeps all coefficients, of two bytes, until the last scan.
@@ -121,6 +122,7 @@ class Jpeg(Stored):
                 why="It is a progressive JPEG, of which no row is complete before the end.",
                 hint="Raise the limit, or save the image as a tiled TIFF or a baseline JPEG.",
             )
+        self._burst = 4 * AT_A_TIME * whole // length  # px from so many bytes, and some more
         self._rows: Array | None = None
         self._map: mmap.mmap | None = None
         self._end, self._why = height, ""
@@ -203,7 +205,9 @@ class Jpeg(Stored):
     def beside(self, box: Box) -> int:
         """What decoding takes, and a copy for other colours."""
         copy = 4 * self.bytes_of(box) if self._mode == "CMYK" else self.bytes_of(box)
-        return 4 * AT_A_TIME + self._kept + copy
+        # Of a file that is mapped, what was touched since it was last let go of counts too.
+        rows = 0 if self._in_memory else (box[2] - box[0]) * self.size[1] * self._samples
+        return 4 * HEADER + self._kept + copy + max(rows, self._burst)
 
     def close(self) -> None:
         """Let go of the image."""
