@@ -98,7 +98,7 @@ def _found(
     file.seek(0)
     if head.startswith(TIFF):
         with decoding(path, "TIFF"):
-            return _tiff(path, file, length, channels, level, mpp, budget)
+            return _tiff(stack, path, file, length, channels, level, mpp, budget)
     if head.startswith(npy.MAGIC):
         found = npy.open_npy(path, file, length, channels=channels, axes=axes)
     else:
@@ -111,6 +111,7 @@ def _found(
 
 
 def _tiff(
+    stack: ExitStack,
     path: Path,
     file: BinaryIO,
     length: int,
@@ -120,7 +121,9 @@ def _tiff(
     budget: int,
 ) -> Opened:
     try:
-        return open_tiff(path, file, length, channels=channels, level=level, mpp=mpp, budget=budget)
+        return open_tiff(
+            path, file, length, stack, channels=channels, level=level, mpp=mpp, budget=budget
+        )
     except InputError:
         if path.suffix.lower() != ".ndpi":
             raise
