@@ -235,11 +235,39 @@ def test_nothing_stays_open(tmp_path):
         here = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").is_dir() else 0
         first = here if number == 0 else first
         assert here <= first
+    for options in ({"region": (0, 0, 99, 99)}, {"level": 1}, {"channels": 5}):
+        with pytest.raises((InputError, UsageError)):
+            open_source(tmp_path / "b.tif", **options)
     for data in (b"nothing", png()[:33], tiff(RGB.astype(np.int16))):
         for _ in range(3):
             with pytest.raises(InputError):
                 open_source(written(tmp_path, "bad", data))
     assert not Path("/proc/self/fd").is_dir() or len(os.listdir("/proc/self/fd")) <= first
+
+
+def test_strips_over_the_whole_width_decode_every_tile_once(tmp_path, monkeypatch):
+    from fullconv.storage.sources.formats.tiffs import Segments
+
+    decoded = []
+    decode = Segments.decode
+    monkeypatch.setattr(Segments, "decode", lambda *args: decoded.append(args[1]) or decode(*args))
+    with open_source(written(tmp_path, "b.tif", tiled(compression="zlib"))) as source:
+        assert source.grain == (32, 32)
+        for top in range(0, 60, 5):
+            source.read((top, 0, top + 5, 80))
+    assert sorted(decoded) == [(row, column) for row in range(2) for column in range(3)]
+
+
+def test_what_is_kept_stays_within_what_is_said(tmp_path):
+    pixels = np.random.default_rng(0).integers(1, 256, (640, 640, 3), np.uint8)
+    path = written(tmp_path, "b.tif", tiff(pixels, tile=(64, 64), compression="zlib"))
+    with open_source(path, budget=200_000) as source:
+        assert source.held() == 50_000
+        tracemalloc.start()
+        for top in range(0, 640, 64):
+            assert np.array_equal(source.read((top, 0, top + 9, 640)).pixels, pixels[top : top + 9])
+        assert tracemalloc.get_traced_memory()[0] < 150_000
+        tracemalloc.stop()
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=4), st.data())

@@ -94,15 +94,10 @@ class FileSource(Source):
     """The part `region` of an opened file, with `channels` channels."""
 
     def __init__(
-        self,
-        path: Path,
-        opened: Opened,
-        channels: int,
-        region: Sequence[int] | None = None,
-        files: ExitStack | None = None,
+        self, path: Path, opened: Opened, channels: int, region: Sequence[int] | None = None
     ) -> None:
         self.name = str(path)
-        self._open = ExitStack() if files is None else files
+        self._open = ExitStack()
         self._stored, self._tables = opened.stored, opened.tables
         self._turn = Turn.of(opened.orientation, opened.stored.size)
         whole = self._turn.size
@@ -198,6 +193,10 @@ class FileSource(Source):
                     why="What was read before and what is read now are not one image.",
                     hint="Start again when nothing writes to it any more.",
                 )
+
+    def owns(self, files: ExitStack) -> None:
+        """Close `files` when this is closed."""
+        self._open.push(files)
 
     def close(self) -> None:
         """Let go of the file."""

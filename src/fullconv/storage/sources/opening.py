@@ -62,7 +62,8 @@ def open_source(
     with ExitStack() as stack:
         try:
             found = _found(stack, where, channels, level, mpp, allowed, axes)
-            source = FileSource(where, found, channels, region, stack.pop_all())
+            source = FileSource(where, found, channels, region)
+            source.owns(stack.pop_all())
         except InputError as error:
             raise placed(error, str(where)) from error.__cause__
     try:
@@ -162,8 +163,6 @@ def _probe(source: FileSource) -> None:
         return
     starts = [max(0, (size - PROBE) // 2) for size in source.size]
     stops = [min(size, start + PROBE) for size, start in zip(source.size, starts, strict=True)]
-    if source.beside((*starts, *stops)) > BUDGET:
-        return
     found = source.read((*starts, *stops))
     beyond = [fault for fault in found.faults if "floating-point" in fault.why]
     lost = sum(math.prod(extent(fault.box)) for fault in beyond)

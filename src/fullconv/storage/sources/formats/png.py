@@ -52,6 +52,7 @@ class Png(Stored):
     def __init__(self, file: BinaryIO, header: Header, spans: array[int], budget: int) -> None:
         self._file, self._header, self._spans = file, header, spans
         self.size = (header.height, header.width)
+        self.grain = (1, header.width)  # rows are decoded whole
         self.colours = PNG_COLOURS[header.colour]
         self.dtype = np.dtype(np.uint16 if header.bits == 16 else np.uint8)
         row = header.row

@@ -25,7 +25,7 @@ from fullconv.storage.tiff import ASSOCIATED, UNASSOCIATED, check_directory
 
 CENTIMETRE = 3
 GDAL_NODATA = 42113
-GEO_KEYS = 34735
+GEO_TAGS = (34735, 33550, 34264)  # keys, the size of a px, a transform
 MASK = 4  # bit of NewSubfileType
 UNITS = {"nm": 1e-3, "µm": 1.0, "μm": 1.0, "um": 1.0, "mm": 1e3, "cm": 1e4, "m": 1e6}
 """Micrometres in the units of OME."""
@@ -57,7 +57,7 @@ def open_tiff(
     scales = [level_scale(sizes[0], size) for size in sizes]
     micrometres = _mpp(tiff)
     number = chosen_level(sizes, scales, micrometres, level=level, wanted=mpp, where=str(path))
-    geographic = GEO_KEYS in first.tags
+    geographic = any(tag in first.tags for tag in GEO_TAGS)
     page = levels[number][0]
     clear = geographic and tuple(map(int, page.extrasamples)) in ((ASSOCIATED,), (UNASSOCIATED,))
     absent = Absent(_nodata(first), opacity=clear)
@@ -85,8 +85,6 @@ def _levels(tiff: tifffile.TiffFile, channels: int) -> list[list[tifffile.TiffPa
     """The pages of each level of the first image: one, or one for each channel."""
     try:
         found = tiff.series[0].levels
-    except InputError:
-        raise
     except Exception as error:  # tifffile raises what it meets in a damaged directory
         raise InputError(
             "its list of images is damaged, so that its levels cannot be told.",
@@ -138,7 +136,7 @@ def _nodata(page: tifffile.TiffPage) -> float | None:
     """The value that stands for no data, as GDAL writes it; None where there is none."""
     tag = page.tags.get(GDAL_NODATA)
     with suppress(ValueError, AttributeError):
-        return None if tag is None else float(str(tag.value).strip().strip("\0"))
+        return None if tag is None else float(str(tag.value).strip(" \0").replace(",", "."))
     return None
 
 
@@ -156,7 +154,7 @@ def _mask(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> tifffile.TiffPage
     It is looked for among all pages of a file with tags of GDAL, and otherwise in the second.
     """
     tags = tiff.pages.first.tags
-    if GEO_KEYS in tags or GDAL_NODATA in tags:
+    if any(tag in tags for tag in (*GEO_TAGS, GDAL_NODATA)):
         others = [_page(one) for one in list(tiff.pages)[1:]]
     else:
         others = []
