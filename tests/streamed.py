@@ -43,7 +43,9 @@ def stream(
         assert strips[0].start == 0
         assert strips[-1].stop == grid[0]
         assert int(reader.times.max()) == 1, "a pixel was read twice in one band"
-        bands.append([torch.cat(maps, 2) for maps in zip(*(s.answers for s in strips), strict=True)])
+        bands.append(
+            [torch.cat(maps, 2) for maps in zip(*(s.answers for s in strips), strict=True)]
+        )
     return [torch.cat(maps, 3) if len(grid) > 1 else maps[0] for maps in zip(*bands, strict=True)]
 
 
