@@ -71,7 +71,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "== installing fullconv with everything the tests need (some minutes the first time)"
-	@$(PIP) --editable '.[demo,hub,plot,test,lint]'
+	@$(PIP) --editable '.[demo,hub,plot,wsi,geo,test,lint]'
 	@touch $@
 
 $(VENV)/.bench: pyproject.toml constraints.txt | $(BIN)/python

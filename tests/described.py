@@ -8,9 +8,11 @@ from torch import nn
 import fullconv
 from by_hand import TOLERANCE, crop_map
 from fullconv.blueprint import Op
+from fullconv.errors import RefusedError
 from fullconv.surgery.edits import Edit
 from fullconv.surgery.rules import Outcome
 from networks import Net
+from streamed import stream
 
 
 def network(forward, **members):
@@ -23,7 +25,7 @@ def network(forward, **members):
     ).double()
 
 
-def check(model, **options):
+def check(model, *, streams=True, **options):
     """The FCN, equal to the classifier on every crop."""
     fcn = fullconv.convert(model, 9, **options)
     image = torch.randn(2, 3, 14, 13, dtype=torch.float64)
@@ -32,6 +34,12 @@ def check(model, **options):
         scores = fcn(image)
     assert scores.shape == expected.shape
     assert (scores - expected).abs().max() <= TOLERANCE * expected.abs().max()
+    try:
+        found = stream(fcn, image, 2, 3)[0]
+    except RefusedError as refusal:  # an edit of somebody's own: its reach is not known
+        assert streams is False, refusal
+    else:
+        assert (found - expected).abs().max() <= TOLERANCE * expected.abs().max()
     return fcn
 
 

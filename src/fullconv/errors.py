@@ -85,12 +85,12 @@ class RefusedError(FullconvError):
     exit_code = 4
 
     @classmethod
-    def merge(cls, refusals: Sequence[RefusedError]) -> RefusedError:
+    def merge(cls, refusals: Sequence[RefusedError], what: str = "converted") -> RefusedError:
         """One error that names every refusal, so that a person sees all of them at once."""
         if len(refusals) == 1:
             return refusals[0]
         lines = "\n".join(f"- {refusal}" for refusal in refusals)
-        return cls(f"{len(refusals)} places cannot be converted:\n{lines}")
+        return cls(f"{len(refusals)} places cannot be {what}:\n{lines}")
 
 
 class IncompleteError(FullconvError):

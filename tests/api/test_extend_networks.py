@@ -104,8 +104,8 @@ def test_an_op_with_its_rule_and_edit(tmp_path):
         "Add it with fullconv.api.extend.edit(MirrorChannels, writer)."
     )
     extend.edit(MirrorChannels, mirror)
-    fcn = check(mirroring())
-    check(mirroring(), stride=1, method="fragments")
+    fcn = check(mirroring(), streams=False)
+    check(mirroring(), streams=False, stride=1, method="fragments")
     assert Plan.from_dict(fcn.plan.to_dict()) == fcn.plan
     with pytest.raises(FullconvError) as error:
         fullconv.save(fcn, tmp_path / "net.safetensors")

@@ -100,7 +100,7 @@ class ScanPlan:
         """The facts as (name, value) pairs for people."""
         tall = self.height * self.stride[0]
         down, across = self.chunks
-        facts = [
+        return [
             ("image", f"{times(self.size)} px"),
             ("score map", f"{times(self.grid)} cells, {times(self.stride)} px apart"),
             ("strips", f"{self.schedule.count:,} of {_count(self.height, 'row')} ({tall:,} px)"),
@@ -109,7 +109,6 @@ class ScanPlan:
             ("memory", f"{written_bytes(self.bytes)} beside the weights"),
             ("arithmetic", f"{self.macs / 1e12:.3g} TMAC, {self.ratio:.3f} × one pass"),
         ]
-        return facts
 
     def __str__(self) -> str:
         return table((), self.summary())

@@ -1,4 +1,4 @@
-"""The course of an image through a network: what is computed from what, and how many cells there are."""
+"""The course of an image through a network: what is computed from what, and how many cells."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Stage:
         macs: multiply-accumulates for a cell, for one image.
         fixed: bytes taken beside, whatever the size.
         per_cell: bytes taken beside for each output cell, for one image.
-        copies: whether making it takes a copy of what it needs of its inputs, at least with padding.
+        copies: whether making it takes a copy of what it reads, at least with padding.
         where: the stage for people.
     """
 

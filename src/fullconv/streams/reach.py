@@ -40,12 +40,15 @@ class Same(Reach):
     """Every cell by itself."""
 
     def count(self, cells: int) -> int:
+        """Output cells of `cells` input cells."""
         return cells
 
     def start(self, start: int, cells: int) -> int:
+        """As `Reach.start`."""
         return start
 
     def stop(self, stop: int, cells: int) -> int:
+        """As `Reach.stop`."""
         return stop
 
 
@@ -60,12 +63,15 @@ class Swept(Reach):
     sweep: Sweep
 
     def count(self, cells: int) -> int:
+        """Output cells of `cells` input cells."""
         return max(0, self.sweep.count(cells))
 
     def start(self, start: int, cells: int) -> int:
+        """As `Reach.start`."""
         return start * self.sweep.stride - self.sweep.padding[0]
 
     def stop(self, stop: int, cells: int) -> int:
+        """As `Reach.stop`."""
         return self.start(stop - 1, cells) + self.sweep.extent
 
 
@@ -76,12 +82,15 @@ class Spread(Reach):
     factor: int
 
     def count(self, cells: int) -> int:
+        """Output cells of `cells` input cells."""
         return cells * self.factor
 
     def start(self, start: int, cells: int) -> int:
+        """As `Reach.start`."""
         return start // self.factor
 
     def stop(self, stop: int, cells: int) -> int:
+        """As `Reach.stop`."""
         return -(-stop // self.factor)
 
 
@@ -93,12 +102,15 @@ class Nearest(Reach):
     dilation: int = 1
 
     def count(self, cells: int) -> int:
+        """Output cells of `cells` input cells."""
         return cells
 
     def start(self, start: int, cells: int) -> int:
+        """As `Reach.start`."""
         return _looked_up(self, cells)[0][min(start, cells - 1)] if start > 0 else 0
 
     def stop(self, stop: int, cells: int) -> int:
+        """As `Reach.stop`."""
         if stop <= 0:
             return stop
         return _looked_up(self, cells)[1][min(stop, cells) - 1]
@@ -122,12 +134,15 @@ class Mirrored(Reach):
     mode: str
 
     def count(self, cells: int) -> int:
+        """Output cells of `cells` input cells."""
         return cells + (self.before + self.after) * self.dilation
 
     def start(self, start: int, cells: int) -> int:
+        """As `Reach.start`."""
         return _looked_up(self, cells)[0][min(start, self.count(cells) - 1)] if start > 0 else 0
 
     def stop(self, stop: int, cells: int) -> int:
+        """As `Reach.stop`."""
         if stop <= 0:
             return stop - self.before * self.dilation
         return _looked_up(self, cells)[1][min(stop, self.count(cells)) - 1]

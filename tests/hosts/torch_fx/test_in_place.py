@@ -11,6 +11,7 @@ from torch import nn
 import fullconv
 from by_hand import assert_at_window, assert_same, crop_map
 from networks import Net, noise, ready, unpadded_body
+from streamed import stream
 
 
 def both(m, a, y):
@@ -82,6 +83,8 @@ def test_in_place(name):
         theirs = crop_map(lambda x: model(x.clone()), image, (18, 18), (2, 2))
         assert_same(fcn(image), theirs)
     assert torch.equal(image, before)
+    for height, width in ((1, 2), (2, 1), (9, 9)):
+        assert_same(stream(fcn, image, height, width)[0], theirs)
 
 
 def test_in_place_work_on_the_image():
@@ -98,3 +101,4 @@ def test_in_place_work_on_the_image():
     with torch.no_grad():
         theirs = crop_map(lambda x: model(x.clone()), image, (18, 18), (2, 2))
         assert_same(fcn(image.clone()), theirs)
+    assert_same(stream(fcn, image, 2, 1)[0], theirs)

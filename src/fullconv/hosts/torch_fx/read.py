@@ -118,6 +118,7 @@ def _nodes(graph: fx.Graph, model: nn.Module) -> Iterator[Node]:
 
 
 def described(node: fx.Node, model: nn.Module) -> tuple[Op, tuple[Operand, ...]]:
+    """What a node computes, and of which tensors; `meta["value"]` of all nodes is known."""
     args, kwargs = fx.map_arg((node.args, node.kwargs), _operand)
     if node.op == "placeholder":
         return Input(), ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import product
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -119,7 +120,8 @@ def normed(
     parts = parts - parts.mean(dim=tuple(range(2, parts.ndim)), keepdim=True)
     mean = surveyed(parts.mean(2)).unsqueeze(2)
     variance = (surveyed((parts * parts).mean(2)).unsqueeze(2) - mean * mean).clamp(min=0)
-    y = ((parts[(..., *own)] - mean) * torch.rsqrt(variance + eps)).flatten(1, 2)
+    index: Any = (..., *own)
+    y = ((parts[index] - mean) * torch.rsqrt(variance + eps)).flatten(1, 2)
     shape = (-1, *(1,) * (x.ndim - 2))
     if weight is not None:
         y = y * weight.reshape(shape)

@@ -82,7 +82,7 @@ def on_its_own(node: fx.Node, tree: nn.Module) -> tuple[Any, dict[str, Any]]:
     if not in_place(node, tree):
         return target, keywords
     if target in _OPERATORS:
-        return _OPERATORS[target], keywords  # type: ignore[index]
+        return _OPERATORS[target], keywords
     name = str(getattr(target, "__name__", target)).removesuffix("_")
     if node.op == "call_method":
         return name, keywords

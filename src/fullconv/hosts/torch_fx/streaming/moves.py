@@ -95,7 +95,9 @@ def sliced(node: fx.Node, op: Slice, reading: Reading) -> Worker:
 def rephased(node: fx.Node, reading: Reading) -> Worker:
     """`runtime.rephased`: phases into the batch, or back from it."""
     _, before, after = reading.arguments(node, ("x", "before", "after"))
-    return Worker(_own(evaluated(node, reading)), reading.map_inputs(node), _moved(before, after), 0.0)
+    return Worker(
+        _own(evaluated(node, reading)), reading.map_inputs(node), _moved(before, after), 0.0
+    )
 
 
 def together(node: fx.Node, reading: Reading) -> Worker:

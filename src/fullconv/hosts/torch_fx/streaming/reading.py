@@ -33,7 +33,7 @@ from fullconv.hosts.torch_fx import runtime
 from fullconv.hosts.torch_fx.fcn import FCN
 from fullconv.hosts.torch_fx.optimized.network import FORMATS, OptimizedFCN, full_precision
 from fullconv.hosts.torch_fx.read import described
-from fullconv.hosts.torch_fx.streaming import moves, surveys, sweeps
+from fullconv.hosts.torch_fx.streaming import moves, surveys, sweeps, vectors
 from fullconv.hosts.torch_fx.streaming.inplace import Aliases
 from fullconv.hosts.torch_fx.streaming.worker import Reading, Worker, cell_by_cell, evaluated
 from fullconv.streams.course import Course, Stage
@@ -55,6 +55,7 @@ CALLS: dict[Any, Callable[[fx.Node, Reading], Worker]] = {
     **sweeps.CALLS,
     **moves.CALLS,
     **surveys.CALLS,
+    runtime.from_vectors: vectors.from_vectors,
 }
 """Every function of an FCN's own that is streamed, and how."""
 
@@ -88,19 +89,25 @@ def streamed(fcn: FCN) -> Streamed:
     Raises RefusedError where an op sees the whole image, or nobody has said what it needs.
     """
     graph: fx.Graph = fcn.graph
+    if fcn.plan.contexts and fcn.plan.context == "image":
+        whole = [
+            RefusedError(surveys.WHOLE, where=op.where, hint=surveys.HINT)
+            for op in fcn.plan.contexts
+        ]
+        raise RefusedError.merge(whole, "streamed")
     values, macs = _at_the_window(fcn)
     maps = _depending(graph)
-    reading = Reading(
-        fcn, len(fcn.window), fcn.plan.channels, _fixed(fcn, maps), maps, values
-    )
-    aliases = Aliases(graph, fcn, values)
+    reading = Reading(fcn, len(fcn.window), fcn.plan.channels, _fixed(fcn, maps), maps, values)
+    aliases, inner = Aliases(graph, fcn, values), vectors.inner_nodes(graph, maps)
     stages: list[Stage] = []
     workers: dict[str, Worker] = {}
     sources: dict[str, tuple[str, ...]] = {}
     samples: dict[str, Tensor] = {}
     refusals: list[RefusedError] = []
     for node in graph.nodes:
-        if node not in maps or node.op == "output" or not isinstance(values[node], Tensor):
+        if node not in maps or node in inner or node.op == "output":
+            continue
+        if not isinstance(values[node], Tensor):
             continue  # lists of maps are read where their pieces are
         cell = _bytes(values[node])
         samples[node.name] = _sample(values[node], fcn)
@@ -141,7 +148,7 @@ def streamed(fcn: FCN) -> Streamed:
                 )
             )
     if refusals:
-        raise RefusedError.merge(refusals)
+        raise RefusedError.merge(refusals, "streamed")
     output = graph.output_node()
     answers = tuple(aliases.now(source, output).name for source in output.all_input_nodes)
     return Streamed(fcn, _living(Course(tuple(stages), answers)), workers, sources, samples)
@@ -303,4 +310,3 @@ def _living(course: Course) -> Course:
             needed.update(stage.inputs)
     kept = tuple(s for s in course.stages if s.name in needed or s is course.image)
     return Course(kept, course.answers)
-

@@ -16,7 +16,10 @@ from fullconv.hosts.torch_fx.streaming.worker import Places, Reading, Worker
 from fullconv.streams.reach import Nearest, Reach, Same, Swept, boxes
 
 WHOLE = "it sees the whole image, so that no part of the map is known before all of it is read."
-HINT = 'Convert with context="window": it then sees the window-sized box around every cell.'
+HINT = (
+    'Convert with context="window" (--context window): it then sees the window-sized box around '
+    "every cell."
+)
 
 
 def pool_context(node: fx.Node, reading: Reading) -> Worker:

@@ -122,7 +122,9 @@ def mirrored(
         x = pieces[0]
         for axis, (reach, place) in enumerate(zip(reaches, places, strict=True), 2):
             if reach.count(0):
-                index = [cell - place.read[0] for cell in outside(place.given, *amounts[axis - 2], mode)]
+                index = [
+                    cell - place.read[0] for cell in outside(place.given, *amounts[axis - 2], mode)
+                ]
                 wanted = torch.tensor(index[place.start : place.stop], device=x.device)
                 x = x.index_select(axis, wanted)
         return x
