@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import fullconv
 from fullconv.errors import UsageError
@@ -18,7 +18,7 @@ from fullconv.scanning.plan import ScanPlan
 from fullconv.storage.maps import MapAbout
 from fullconv.storage.maps.about import Kept
 from fullconv.storage.maps.document import NAME, read_document
-from fullconv.storage.sources import Frame, Source
+from fullconv.storage.sources import Source
 
 Keep = str | Sequence[int | str] | tuple[str, int]
 """`"all"`, classes by name or number, or `("top", k)`."""
@@ -80,7 +80,7 @@ def described(
         plan=hashlib.sha256(text.encode()).hexdigest(),
         source=source.name,
         fingerprint=source.fingerprint(),
-        frame=frame_of(source.frame),
+        frame=asdict(source.frame),
         classes=fcn.about.classes,
         kept=kept,
         values=values,
@@ -96,13 +96,3 @@ def described(
         made_by=f"fullconv {fullconv.__version__}",
     )
 
-
-def frame_of(frame: Frame) -> Mapping[str, Any]:
-    """A frame as JSON has it: fractions as texts, `"3/2"`."""
-    return {
-        "origin": [str(value) for value in frame.origin],
-        "scale": [str(value) for value in frame.scale],
-        "mpp": None if frame.mpp is None else list(frame.mpp),
-        "crs": frame.crs,
-        "transform": None if frame.transform is None else list(frame.transform),
-    }

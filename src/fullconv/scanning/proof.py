@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from fullconv.errors import RefusedError
+from fullconv.evaluate.scoring import check_finite
 from fullconv.hosts.torch_fx.fcn import tensors_of
 from fullconv.hosts.torch_fx.streaming.reading import Streamed
 from fullconv.hosts.torch_fx.streaming.stream import Stream
@@ -26,7 +27,8 @@ CELLS = 5  # rows and columns of the map
 def prove(network: Streamed) -> float:
     """Stream noise in strips and two bands, and compare with one pass: the largest difference.
 
-    Relative to the largest score. Raises RefusedError if it is more than rounding.
+    Relative to the largest score. Raises RefusedError if it is more than rounding, and InputError
+    for weights that make scores which are no numbers.
     """
     fcn = network.fcn
     size = tuple(w + (CELLS - 1) * s for w, s in zip(fcn.window, fcn.stride, strict=True))
@@ -40,6 +42,7 @@ def prove(network: Streamed) -> float:
     image = drawn.to(weight.device, dtype)
     with torch.inference_mode():
         whole = tensors_of(fcn(image))[0].double()
+    check_finite(fcn, whole, "an image of noise")
     streamed = _streamed(network, image, tuple(whole.shape[2:])).double()
     scale = max(float(whole.abs().max()), torch.finfo(dtype).tiny)
     found = float((whole - streamed).abs().max()) / scale

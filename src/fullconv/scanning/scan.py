@@ -17,7 +17,7 @@ from fullconv.scanning.preview import Preview, measured
 from fullconv.scanning.summary import ScanSummary
 from fullconv.scanning.work import OnFault, Progress, Work
 from fullconv.storage.maps import MapWriter, open_map
-from fullconv.storage.sources import Fault
+from fullconv.storage.maps.begun import check_place
 
 
 def scan(
@@ -90,6 +90,7 @@ def scan(
     )  # fmt: skip
     told: Say = say or (lambda text: None)
     folder = Path(target)
+    check_place(folder)
     with opened(fcn, source, asked, sizes_there(folder), told) as ready:
         if on_plan is not None:
             on_plan(ready.plan)
@@ -162,5 +163,5 @@ def _summary(ready: Ready, folder: Path, work: Work, before: int, total: int) ->
         seconds=work.seconds,
         memory=peak_resident_bytes(),
         device_memory=most,
-        faults=joined(Fault(fault.box, fault.why) for fault in open_map(folder).faults),
+        faults=joined(open_map(folder).faults),
     )
