@@ -12,7 +12,7 @@ from fullconv.errors import InputError
 from fullconv.scanning.sight import Flags, Sight, Spans
 from fullconv.storage.sources import Source
 
-PIECE = 1 << 22
+PIECE = 1 << 20
 """Px of a mask that are read at a time."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -22,7 +23,7 @@ SHARE = 0.9
 CHUNK = 1 << 26
 """Px of the image whose scores are written together, at most, where a strip has fewer: so much is
 lost if a scan is killed."""
-TRIES = 40
+TRIES = 12
 
 
 @dataclass(frozen=True)
@@ -100,25 +101,44 @@ class Room:
         """
         left = self.left()
         on_cpu = self.preparation.device.type == "cpu"
-        budget = left if on_cpu else self._on_device()
+        most = self._most(left) if on_cpu else self._on_device()
+        if most <= 0:
+            raise self._too_little(left)
+        budget = most
         for _ in range(TRIES):
             try:
-                found = self._made(course, max(0, budget), strip, band, steps)
+                found = self._made(course, budget, strip, band, steps)
             except InputError as error:
                 raise self._too_little(left, error) from error
-            over = self.needed(found) - left
-            if over <= 0:
-                return found
-            if found.steps > 1 and steps is None:
-                found = replace(found, steps=1)
-                over = self.needed(found) - left
-                if over <= 0:
-                    return self._fuller(found, left)
+            fitting = self._written_at_once(found, left) if steps is None else found
+            if self.needed(fitting) <= left:
+                return fitting
             if not on_cpu:
                 break
-            # Below what this plan takes, so that the next one is another.
-            budget = min(budget - over, found.bytes - 1)
-        raise self._too_little(left, None, self.needed(found))
+            # What is beside the maps becomes less as they do.
+            taken = fitting.bytes + self.beside(fitting) - self._fixed
+            budget = int(fitting.bytes * min(0.97 * most / taken, 0.97))
+        raise self._too_little(left)
+
+    @property
+    def _fixed(self) -> int:
+        """Bytes beside the maps that are taken whatever the plan."""
+        return self.source.held() + 2**22
+
+    def _most(self, left: int) -> int:
+        """Bytes that maps and what grows with them may take of those that are left."""
+        with_allocator = Budget(self.fcn, 1).with_allocator
+        return bisect_right(range(max(0, left)), left, key=with_allocator) - self._fixed
+
+    def _written_at_once(self, plan: ScanPlan, left: int) -> ScanPlan:
+        """The plan with as many of its steps in a chunk as fit, at least one."""
+        most = plan.steps
+        if self.needed(plan) <= left:
+            return plan
+        plan = replace(plan, steps=1)
+        while 2 * plan.steps < most and self.needed(replace(plan, steps=2 * plan.steps)) <= left:
+            plan = replace(plan, steps=2 * plan.steps)
+        return plan
 
     def _made(
         self, course: Course, budget: int, strip: int | None, band: int | None, steps: int | None
@@ -138,42 +158,24 @@ class Room:
             steps = min(plan.steps, max(1, CHUNK // (tall * wide)))
         return replace(plan, steps=steps)
 
-    def _fuller(self, plan: ScanPlan, left: int) -> ScanPlan:
-        """The same plan with as many steps in a chunk as fit."""
-        while plan.steps * plan.height < plan.grid[0]:
-            larger = replace(plan, steps=2 * plan.steps)
-            if self.needed(larger) > left:
-                break
-            plan = larger
-        return plan
-
     def _on_device(self) -> int:
         """Bytes for maps on a GPU."""
         free = int(SHARE * free_bytes(self.fcn))
         return free if self.limit is None else min(free, self.limit)
 
-    def _too_little(
-        self, left: int, cause: InputError | None, least: int | None = None
-    ) -> InputError:
+    def _too_little(self, left: int, cause: InputError | None = None) -> InputError:
         """What to say if nothing fits."""
-        held = resident_bytes()
         if self.limit is None:
-            there = f"{written_bytes(max(0, left))} is free for it"
+            why = f"{written_bytes(max(0, left))} is free for it."
         else:
-            there = (
-                f"of the {written_bytes(self.limit)} allowed the process holds "
-                f"{written_bytes(held)} already: libraries, weights, the image file"
+            why = (
+                f"Of the {written_bytes(self.limit)} allowed the process holds "
+                f"{written_bytes(resident_bytes())} already: libraries, weights, the image file."
             )
-        what = (
-            cause.what
-            if cause is not None
-            else (
-                f"the smallest strips that can be taken need {written_bytes(least or 0)} of memory."
-            )
-        )
+        least = "" if cause is None else f": {cause.what.removesuffix('.')}"
         return InputError(
-            f"the scan does not fit into memory: {what}",
+            f"the scan does not fit into memory{least}.",
             where=self.source.name,
-            why=f"{there[0].upper()}{there[1:]}.",
+            why=why,
             hint="Allow more memory (max_memory, --max-memory), or free some.",
         )
