@@ -143,7 +143,6 @@ def streamed(fcn: FCN) -> Streamed:
                     cell if last else _bytes(values[part.maps[0]]),
                     macs.get(node, 0.0) / prod(values[node].shape[2:]) if last else 0.0,
                     *_beside(values[node], part, fcn),
-                    copies=part.fill is not None or part.before is not None,
                     where=str(node.meta.get("where", node.name)),
                 )
             )

@@ -1,8 +1,8 @@
 """The executor: an image in, strip after strip, and the rows of the score map out.
 
 Every map keeps the rows that the next rows of others still need, and no others. Zeros are put
-beside a map at the true borders of the image only. What is computed in which step, and on which rows, is
-the schedule's; see `fullconv.streams.schedule`.
+beside a map at the true borders of the image only. What is computed in which step, and on which
+rows, is the schedule's; see `fullconv.streams.schedule`.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import reduce
 from typing import Any
 
@@ -148,12 +149,18 @@ def linear_module(node: fx.Node, reading: Reading) -> Worker:
     """A linear layer that is a convolution of its own kind: `FoldedConv`, `ProductConv`."""
     module: Any = reading.tree.get_submodule(str(node.target))
     if isinstance(module, runtime.FoldedConv):
-        kernel = module.kernel
-        weight = runtime.folded(module.weight, module.kernel, module.bins)
-    else:
-        weight, kernel = module.weight, tuple(module.weight.shape[2:])
-    bias = module.bias
-    return _linear(node, reading, kernel, module.dilation, len(weight), lambda: (weight, bias))
+        weight, bias = runtime.folded(module.weight, module.kernel, module.bins), module.bias
+        shape = module.kernel, module.dilation, len(weight)
+        return _linear(node, reading, *shape, lambda: (weight, bias))
+    kernel = tuple(module.weight.shape[2:])
+    shape = kernel, module.dilation, len(module.weight)
+    found = _linear(node, reading, *shape, lambda: (module.weight, module.bias))
+
+    def run(pieces: Sequence[Tensor], places: Places, pads: Sequence[int]) -> Tensor:
+        y: Tensor = module(pieces[0])  # a product where the piece is small, as in one pass
+        return y
+
+    return replace(found, run=run)
 
 
 def _linear(
