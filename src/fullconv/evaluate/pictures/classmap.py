@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 import math
 from typing import Any
 
@@ -14,8 +13,7 @@ from PIL import ImageDraw, ImageFont
 from fullconv.evaluate.lattice import lattices
 from fullconv.evaluate.pictures.figure import INK, PAPER, SHARE, SMALLEST
 from fullconv.geometry import Grid, Windows
-
-GOLDEN = 0.618034  # of the colour circle from one class to the next: neighbours differ most
+from fullconv.storage.class_colors import class_color
 
 
 def class_map(
@@ -43,10 +41,7 @@ def class_map(
 
 def palette(count: int) -> npt.NDArray[np.float64]:
     """`count` colours that are easy to tell apart, `(count, 3)` from 0 to 255."""
-    tones = [
-        (i * GOLDEN % 1.0, 0.55 + 0.45 * (i % 2), 1.0 - 0.25 * (i % 3 == 2)) for i in range(count)
-    ]
-    return 255 * np.array([colorsys.hsv_to_rgb(*tone) for tone in tones])
+    return np.array([class_color(number) for number in range(count)])
 
 
 def _nearest(axis: Windows, size: int) -> npt.NDArray[np.intp]:

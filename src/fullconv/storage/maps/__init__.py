@@ -1,0 +1,1 @@
+"""Score maps as files: the native store, and what other programs open."""

@@ -1,0 +1,116 @@
+"""Cloud-optimised GeoTIFF: the map where it lies on the earth, one band for each class."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fullconv.errors import FullconvError, MissingExtraError
+from fullconv.storage.files import atomic
+from fullconv.storage.folders import scratch
+from fullconv.storage.maps.exports.channels import Channel
+from fullconv.storage.maps.exports.given import GivenMap, pieces
+from fullconv.storage.maps.exports.placement import Placement
+
+TILE = 256
+CACHE = 64 * 2**20  # bytes of blocks that GDAL keeps
+MOST = 65_535  # bands of a TIFF
+
+
+def write(given: GivenMap, path: Path, channels: Sequence[Channel]) -> dict[str, Any]:
+    """Write the map; what is said of it.
+
+    Without a reference system the coordinates are px of the image at full resolution: x to the
+    right, y down.
+
+    Raises MissingExtraError without rasterio.
+    """
+    rasterio = import_rasterio()
+    placement = Placement.of(given.about)
+    with (
+        scratch(path) as folder,
+        atomic(path) as part,
+        # Not the 5 % of the machine's memory that GDAL takes by itself.
+        rasterio.Env(GDAL_CACHEMAX=CACHE, CPL_TMPDIR=os.fspath(folder)),
+    ):
+        plain, made = folder / "plain.tif", folder / "cog.tif"
+        try:
+            _plain(plain, given, channels, placement)
+            from rasterio.shutil import copy
+
+            copy(
+                os.fspath(plain),
+                os.fspath(made),
+                driver="COG",
+                compress="DEFLATE",
+                blocksize=TILE,
+                interleave="BAND",
+                overview_resampling="AVERAGE",
+                bigtiff="IF_SAFER",
+            )
+        except rasterio.errors.RasterioError as error:
+            raise FullconvError(
+                "cannot be written as a GeoTIFF.",
+                where=str(path),
+                why=f"GDAL says: {str(error).rstrip('.')}.",
+                hint="Check that there is space on the disk.",
+            ) from error
+        shutil.copymode(part, made)
+        os.replace(made, part)
+    return {"transform": [float(value) for value in placement.affine()], "crs": placement.crs}
+
+
+def _plain(
+    path: Path, given: GivenMap, channels: Sequence[Channel], placement: Placement
+) -> None:
+    """Write an ordinary GeoTIFF, a few tiles at a time; the other kind can only be copied."""
+    import rasterio
+    from rasterio.windows import Window
+
+    rows, cols, _ = given.shape
+    about = given.about
+    places = [channel.place for channel in channels]
+    with rasterio.open(
+        os.fspath(path),
+        "w",
+        driver="GTiff",
+        height=rows,
+        width=cols,
+        count=len(channels),
+        dtype="float32",
+        nodata=np.nan,
+        crs=rasterio.crs.CRS.from_wkt(placement.crs) if placement.crs else None,
+        transform=rasterio.Affine(*map(float, placement.affine())),
+        tiled=True,
+        blockxsize=TILE,
+        blockysize=TILE,
+        interleave="band",
+        compress="DEFLATE",
+        zlevel=1,
+        bigtiff="IF_SAFER",
+    ) as file:
+        file.descriptions = tuple(channel.name for channel in channels)
+        file.update_tags(
+            values=about.values,
+            window="×".join(map(str, about.window)),
+            stride="×".join(map(str, about.stride)),
+        )
+        for (top, bottom), (left, right) in pieces(rows, cols, given.shape[2], tile=TILE):
+            block = np.asarray(given.read((top, bottom), (left, right)), np.float32)
+            window = Window(left, top, right - left, bottom - top)
+            file.write(np.ascontiguousarray(np.moveaxis(block[..., places], 2, 0)), window=window)
+
+
+def import_rasterio() -> Any:
+    """The package. Raises MissingExtraError where it is not installed."""
+    try:
+        import rasterio
+        import rasterio.errors
+    except ImportError as error:
+        raise MissingExtraError("rasterio", "geo", "writing GeoTIFF") from error
+    return rasterio
