@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fullconv.errors import UsageError
 from fullconv.storage.maps.exports import geojson, geotiff, ome_tiff, ome_zarr
-from fullconv.storage.maps.exports.channels import Channel, channels_of
+from fullconv.storage.maps.exports.channels import Channel, Channels
 from fullconv.storage.maps.exports.given import GivenMap, check_axes
 
 __all__ = ["ENDINGS", "Exported", "export", "format_of"]
 
-WRITERS = {
+WRITERS: dict[str, Callable[[Channels, Path], dict[str, Any]]] = {
     "ome-zarr": ome_zarr.write,
     "ome-tiff": ome_tiff.write,
     "geotiff": geotiff.write,
@@ -79,17 +79,23 @@ def export(
     check_axes(given)
     path = Path(path)
     kind = format_of(path, format)
-    channels = channels_of(given, classes)
+    if classes is None and kind != "geojson" and not given.numbers:
+        raise UsageError(
+            f"the map holds the best {given.shape[-1]} classes of each cell, which are others in "
+            "every cell.",
+            hint="Name the classes to write: where one is not among the best, there is no value.",
+        )
+    channels = Channels.of(given, classes)
     if kind == "geojson":
-        facts = geojson.write(given, path, channels, threshold=threshold)
+        facts = geojson.write(channels, path, threshold=threshold)
     elif threshold is not None:
         raise UsageError(
             f"threshold={threshold:g}: a file of {kind} holds the values themselves.",
             hint="Leave the threshold out, or write .geojson.",
         )
     else:
-        facts = WRITERS[kind](given, path, channels)
-    return Exported(path, kind, channels, facts)
+        facts = WRITERS[kind](channels, path)
+    return Exported(path, kind, channels.listed, facts)
 
 
 def format_of(path: Path, format: str | None = None) -> str:

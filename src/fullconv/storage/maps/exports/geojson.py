@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +14,14 @@ from fullconv.errors import UsageError
 from fullconv.storage.class_colors import class_color8
 from fullconv.storage.files import atomic
 from fullconv.storage.maps.exports.areas import NONE, Area, Tracer
-from fullconv.storage.maps.exports.channels import Channel
-from fullconv.storage.maps.exports.given import BUDGET, Array, GivenMap
+from fullconv.storage.maps.exports.channels import Channel, Channels
+from fullconv.storage.maps.exports.given import BUDGET, Array, Span
 from fullconv.storage.maps.exports.placement import Placement, number
 from fullconv.storage.maps.exports.rings import Ring
 
 BAND = 64  # rows that are read at a time
 
-def write(
-    given: GivenMap, path: Path, channels: Sequence[Channel], *, threshold: float | None = None
-) -> dict[str, Any]:
+def write(channels: Channels, path: Path, *, threshold: float | None = None) -> dict[str, Any]:
     """Write the areas of these classes; what is said of them.
 
     Without a threshold: of the cells in which a class has the highest value of all that the map
@@ -33,63 +30,44 @@ def write(
 
     Raises UsageError for a threshold that is no number, or a map of one class without one.
     """
+    about = channels.given.about
     if threshold is not None and not math.isfinite(threshold):
         raise UsageError(f"threshold={threshold} is no number.")
-    if threshold is None and given.shape[2] == 1:
+    if threshold is None and len(channels.given.numbers) == 1:
         raise UsageError(
             "the map holds one class, which wins everywhere.",
             hint="Give a threshold: areas where its value reaches it are then written.",
         )
-    outline = _Outline(Placement.of(given.about))
-    counts = dict.fromkeys((channel.name for channel in channels), 0)
+    outline = _Outline(Placement.of(about))
+    found = _winning(channels) if threshold is None else _reaching(channels, threshold)
+    listed = channels.listed
+    counts: dict[str, int] = {}
     with atomic(path) as part, part.open("w", encoding="ascii", newline="\n") as file:
         file.write('{"type": "FeatureCollection", "features": [')
         before = "\n"
-        for channel, area in _areas(given, channels, threshold):
-            feature = outline.feature(area, channel, given.about.values)
+        for area in found:
+            channel = listed[area.label]
+            feature = outline.feature(area, channel, about.values)
             file.write(before + json.dumps(feature, allow_nan=False))
             before = ",\n"
-            counts[channel.name] += 1
+            counts[channel.name] = counts.get(channel.name, 0) + 1
         file.write("\n]}\n")
-    return {"polygons": sum(counts.values()), "polygons_of": counts}
+    return {"threshold": threshold, "polygons": sum(counts.values()), "polygons_of": counts}
 
 
-def _areas(
-    given: GivenMap, channels: Sequence[Channel], threshold: float | None
-) -> Iterator[tuple[Channel, Area]]:
-    """The areas, each when the row below its last one was read."""
-    if threshold is None:
-        found = _winning(given, channels)
-    else:
-        found = _reaching(given, [channel.place for channel in channels], threshold)
-    for area in found:
-        yield channels[area.label], area
-
-
-def _winning(given: GivenMap, channels: Sequence[Channel]) -> Iterator[Area]:
-    """Of cells in which one of these classes is the highest; labels are places in `channels`."""
-    asked = np.full(given.shape[2], NONE, np.int64)
-    asked[[channel.place for channel in channels]] = np.arange(len(channels))
+def _winning(channels: Channels) -> Iterator[Area]:
+    """Areas of cells in which one of these classes is the highest."""
     tracer = Tracer()
-    for labels, values in _rows(given, BAND, partial(_winners, asked=asked)):
+    for labels, values in _rows(channels, BAND, channels.winners):
         yield from tracer.feed(labels, values)
     yield from tracer.close()
 
 
-def _winners(scores: Array, asked: Array) -> tuple[Array, Array]:
-    """Label and value of each cell of `(rows, cols, K)`."""
-    blank = np.isnan(scores)
-    filled = np.where(blank, -np.inf, scores)
-    winner = filled.argmax(2)
-    values = np.take_along_axis(filled, winner[..., None], 2)[..., 0]
-    return np.where(blank.all(2), NONE, asked[winner]), values
-
-
-def _reaching(given: GivenMap, places: list[int], threshold: float) -> Iterator[Area]:
-    """Of cells in which a class reaches the threshold; each class is traced on its own."""
+def _reaching(channels: Channels, threshold: float) -> Iterator[Area]:
+    """Areas of cells in which a class reaches the threshold; each class is traced on its own."""
     tracers: dict[int, Tracer] = {}
-    height = max(1, min(BAND, BUDGET // (4 * given.shape[1] * len(places))))
-    rows = _rows(given, height, lambda scores: (scores[..., places],))
+    height = max(1, min(BAND, BUDGET // (4 * channels.given.shape[1] * channels.width)))
+    rows = _rows(channels, height, lambda *spans: (channels.read(*spans),))
     for row, (scores,) in enumerate(rows):
         reached = scores >= threshold  # (cols, k); NaN reaches nothing
         there = set(np.flatnonzero(reached.any(0)).tolist())
@@ -104,17 +82,15 @@ def _reaching(given: GivenMap, places: list[int], threshold: float) -> Iterator[
 
 
 def _rows(
-    given: GivenMap, height: int, pick: Callable[[Array], tuple[Array, ...]]
+    channels: Channels, height: int, read: Callable[[Span, Span], tuple[Array, ...]]
 ) -> Iterator[tuple[Array, ...]]:
-    """Row for row what `pick` makes of the scores `(rows, cols, K)`, `height` rows at a time."""
-    rows, cols, count = given.shape
-    wide = max(1, BUDGET // (4 * count * height))
+    """Row for row what is read of the map, `height` rows at a time."""
+    rows, cols, _ = channels.given.shape
+    wide = max(1, BUDGET // (4 * channels.width * height))
     for top in range(0, rows, height):
         bottom = min(top + height, rows)
-        parts = [
-            pick(np.asarray(given.read((top, bottom), (left, min(left + wide, cols))), np.float32))
-            for left in range(0, cols, wide)
-        ]
+        spans = [(left, min(left + wide, cols)) for left in range(0, cols, wide)]
+        parts = [read((top, bottom), span) for span in spans]
         bands = [np.concatenate(band, axis=1) for band in zip(*parts, strict=True)]
         yield from zip(*bands, strict=True)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ import numpy as np
 from fullconv.errors import FullconvError, MissingExtraError
 from fullconv.storage.files import atomic
 from fullconv.storage.folders import scratch
-from fullconv.storage.maps.exports.channels import Channel
-from fullconv.storage.maps.exports.given import GivenMap, pieces
+from fullconv.storage.maps.exports.channels import Channels
+from fullconv.storage.maps.exports.given import pieces
 from fullconv.storage.maps.exports.placement import Placement
 
 TILE = 256
@@ -22,7 +21,7 @@ CACHE = 64 * 2**20  # bytes of blocks that GDAL keeps
 MOST = 65_535  # bands of a TIFF
 
 
-def write(given: GivenMap, path: Path, channels: Sequence[Channel]) -> dict[str, Any]:
+def write(channels: Channels, path: Path) -> dict[str, Any]:
     """Write the map; what is said of it.
 
     Without a reference system the coordinates are px of the image at full resolution: x to the
@@ -31,7 +30,7 @@ def write(given: GivenMap, path: Path, channels: Sequence[Channel]) -> dict[str,
     Raises MissingExtraError without rasterio.
     """
     rasterio = import_rasterio()
-    placement = Placement.of(given.about)
+    placement = Placement.of(channels.given.about)
     with (
         scratch(path) as folder,
         atomic(path) as part,
@@ -40,7 +39,7 @@ def write(given: GivenMap, path: Path, channels: Sequence[Channel]) -> dict[str,
     ):
         plain, made = folder / "plain.tif", folder / "cog.tif"
         try:
-            _plain(plain, given, channels, placement)
+            _plain(plain, channels, placement)
             from rasterio.shutil import copy
 
             copy(
@@ -66,15 +65,14 @@ def write(given: GivenMap, path: Path, channels: Sequence[Channel]) -> dict[str,
 
 
 def _plain(
-    path: Path, given: GivenMap, channels: Sequence[Channel], placement: Placement
+    path: Path, channels: Channels, placement: Placement
 ) -> None:
     """Write an ordinary GeoTIFF, a few tiles at a time; the other kind can only be copied."""
     import rasterio
     from rasterio.windows import Window
 
-    rows, cols, _ = given.shape
-    about = given.about
-    places = [channel.place for channel in channels]
+    rows, cols, _ = channels.given.shape
+    about = channels.given.about
     with rasterio.open(
         os.fspath(path),
         "w",
@@ -100,10 +98,10 @@ def _plain(
             window="×".join(map(str, about.window)),
             stride="×".join(map(str, about.stride)),
         )
-        for (top, bottom), (left, right) in pieces(rows, cols, given.shape[2], tile=TILE):
-            block = np.asarray(given.read((top, bottom), (left, right)), np.float32)
+        for (top, bottom), (left, right) in pieces(rows, cols, channels.width, tile=TILE):
+            block = channels.read((top, bottom), (left, right))
             window = Window(left, top, right - left, bottom - top)
-            file.write(np.ascontiguousarray(np.moveaxis(block[..., places], 2, 0)), window=window)
+            file.write(np.ascontiguousarray(np.moveaxis(block, 2, 0)), window=window)
 
 
 def import_rasterio() -> Any:

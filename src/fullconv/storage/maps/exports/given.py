@@ -1,13 +1,17 @@
-"""What an export reads of a finished map, and in which pieces."""
+"""What an export reads of a map, and in which pieces."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy.typing as npt
 
 from fullconv.errors import UsageError
+
+if TYPE_CHECKING:
+    from fullconv.storage.maps.about import MapAbout
+    from fullconv.storage.maps.layout import Layout
 
 Array = npt.NDArray[Any]
 Span = tuple[int, int]  # half-open
@@ -16,42 +20,36 @@ BUDGET = 64 * 2**20
 """Bytes of scores that are held at a time."""
 
 
-class About(Protocol):
-    """Where the cells of a map lie and what they say; all in px of its source."""
-
-    @property
-    def window(self) -> tuple[int, ...]: ...  # noqa: D102
-    @property
-    def stride(self) -> tuple[int, ...]: ...  # noqa: D102
-    @property
-    def offset(self) -> tuple[int, ...]: ...  # noqa: D102
-    @property
-    def size(self) -> tuple[int, ...]: ...  # noqa: D102
-    @property
-    def frame(self) -> Mapping[str, Any]: ...  # noqa: D102
-    @property
-    def classes(self) -> tuple[str, ...] | None: ...  # noqa: D102
-    @property
-    def kept(self) -> Any: ...  # noqa: D102
-    @property
-    def values(self) -> str: ...  # noqa: D102
-
-
 class GivenMap(Protocol):
-    """A map `(rows, cols, K)` that is read in parts; NaN where no score is."""
+    """A score map that is read in parts, as `open_map` gives it.
+
+    What is read is float32 `(rows, cols, k)`, NaN where no score is. The k are the classes
+    `numbers`; where those are none, the best k classes of each cell, and `top` tells which.
+    """
 
     @property
-    def about(self) -> About: ...  # noqa: D102
+    def about(self) -> MapAbout: ...  # noqa: D102
+
+    @property
+    def layout(self) -> Layout: ...  # noqa: D102
+
     @property
     def shape(self) -> tuple[int, ...]: ...  # noqa: D102
-    def read(self, rows: Span, cols: Span) -> Array: ...  # noqa: D102
+
+    @property
+    def numbers(self) -> tuple[int, ...]: ...  # noqa: D102
+
+    def read(self, *spans: Span) -> Array: ...  # noqa: D102
+
+    def top(self, k: int, *spans: Span) -> tuple[Array, Array]: ...  # noqa: D102
 
 
 def check_axes(given: GivenMap) -> None:
     """Raise UsageError for a map that is no picture: of one axis or of three."""
-    if len(given.shape) != 3:
+    axes = len(given.shape) - 1
+    if axes != 2:
         raise UsageError(
-            f"a map of {len(given.shape) - 1} axes cannot be written so.",
+            f"a map of {axes} {'axis' if axes == 1 else 'axes'} cannot be written so.",
             why="These formats hold maps of rows and columns.",
             hint="Read it with fullconv.storage.maps.open_map.",
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,14 @@ from fullconv.storage.class_colors import class_color8
 from fullconv.storage.files import atomic
 from fullconv.storage.folders import scratch
 from fullconv.storage.maps.exports import pyramid
-from fullconv.storage.maps.exports.channels import Channel
-from fullconv.storage.maps.exports.given import GivenMap
+from fullconv.storage.maps.exports.channels import Channels
 from fullconv.storage.maps.exports.placement import Placement, number
 from fullconv.storage.maps.exports.pyramid import TILE, Pyramid
 
 CENTIMETRE = 10_000  # micrometres
 
 
-def write(given: GivenMap, path: Path, channels: Sequence[Channel]) -> dict[str, Any]:
+def write(channels: Channels, path: Path) -> dict[str, Any]:
     """Write the map; what is said of it.
 
     The size of a pixel is that of a cell, in micrometres where those of the image are known, else
@@ -31,12 +29,12 @@ def write(given: GivenMap, path: Path, channels: Sequence[Channel]) -> dict[str,
     """
     import zarr
 
-    placement = Placement.of(given.about)
+    placement = Placement.of(channels.given.about)
     # Pages hold one class each and are written one after the other: the levels come first.
     with scratch(path) as folder, atomic(path) as part:
         group = zarr.create_group(os.fspath(folder / "levels"), zarr_format=3)
-        built = pyramid.build(group, given, channels)
-        _write(part, built, _metadata(placement, channels, given, path.name), placement)
+        built = pyramid.build(group, channels)
+        _write(part, built, _metadata(placement, channels, path.name), placement)
     return {"levels": [list(level.shape[1:]) for level in built.levels]}
 
 
@@ -73,7 +71,7 @@ def _resolution(placement: Placement, reduced: int) -> dict[str, Any]:
 
 
 def _metadata(
-    placement: Placement, channels: Sequence[Channel], given: GivenMap, name: str
+    placement: Placement, channels: Channels, name: str
 ) -> dict[str, Any]:
     """What tifffile makes OME-XML of."""
     unit = "pixel" if placement.mpp is None else "µm"
@@ -81,7 +79,7 @@ def _metadata(
     tall, wide = (number(size * step) for size, step in zip(sizes, placement.step, strict=True))
     top, left = (number(size * edge) for size, edge in zip(sizes, placement.corner, strict=True))
     many = len(channels)
-    about = given.about
+    about = channels.given.about
     return {
         "axes": "CYX",
         "Name": name,
@@ -89,7 +87,7 @@ def _metadata(
         f"{placement.corner[0]}, column {placement.corner[1]} px of the image at full resolution; "
         f"a cell is {placement.step[0]} by {placement.step[1]} px.",
         # Not by the clock and the machine: the same map gives the same file.
-        "UUID": str(uuid.uuid5(uuid.NAMESPACE_OID, repr((placement, channels, given.shape)))),
+        "UUID": str(uuid.uuid5(uuid.NAMESPACE_OID, repr((placement, channels.listed, about)))),
         "Creator": "fullconv",
         "PhysicalSizeX": wide, "PhysicalSizeXUnit": unit,
         "PhysicalSizeY": tall, "PhysicalSizeYUnit": unit,

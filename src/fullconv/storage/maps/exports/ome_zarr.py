@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,7 @@ from fullconv.storage.class_colors import class_color8
 from fullconv.storage.description import finite, read_description
 from fullconv.storage.folders import atomic_folder
 from fullconv.storage.maps.exports import pyramid
-from fullconv.storage.maps.exports.channels import Channel
-from fullconv.storage.maps.exports.given import GivenMap
+from fullconv.storage.maps.exports.channels import Channel, Channels
 from fullconv.storage.maps.exports.placement import Placement, number
 from fullconv.storage.maps.exports.pyramid import Pyramid
 
@@ -21,7 +19,7 @@ KIND = "OME-Zarr image"
 SHOWN = 4  # channels that a viewer shows at first, one over the other
 
 
-def write(given: GivenMap, path: Path, channels: Sequence[Channel]) -> dict[str, Any]:
+def write(channels: Channels, path: Path) -> dict[str, Any]:
     """Write the map as a folder; what is said of it.
 
     Coordinates are those of the image at full resolution as an OME-Zarr: the *centre* of its first
@@ -30,11 +28,11 @@ def write(given: GivenMap, path: Path, channels: Sequence[Channel]) -> dict[str,
     """
     import zarr
 
-    placement = Placement.of(given.about)
+    placement = Placement.of(channels.given.about)
     with atomic_folder(path, replaces=is_ome_zarr, kind=KIND) as part:
         group = zarr.create_group(str(part), zarr_format=3)
-        built = pyramid.build(group, given, channels)
-        group.update_attributes({"ome": metadata(path.name, placement, built, channels, given)})
+        built = pyramid.build(group, channels)
+        group.update_attributes({"ome": metadata(path.name, placement, built, channels)})
     return {"levels": [list(level.shape[1:]) for level in built.levels]}
 
 
@@ -42,9 +40,7 @@ def metadata(
     name: str,
     placement: Placement,
     built: Pyramid,
-    channels: Sequence[Channel],
-    given: GivenMap,
-) -> dict[str, Any]:
+ channels: Channels) -> dict[str, Any]:
     """What stands under "ome" in the attributes of the group."""
     space = {"type": "space"} | ({} if placement.mpp is None else {"unit": "micrometer"})
     datasets = [
@@ -68,7 +64,7 @@ def metadata(
         ],
         "omero": {
             "channels": [
-                _shown(channel, place, low, high, given.about.values)
+                _shown(channel, place, low, high, channels.given.about.values)
                 for place, (channel, low, high) in enumerate(
                     zip(channels, built.low, built.high, strict=True)
                 )

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fullconv.storage.maps.exports.given import About
+if TYPE_CHECKING:
+    from fullconv.storage.maps.about import MapAbout
+
 
 Pair = tuple[Fraction, Fraction]
 
@@ -37,10 +39,11 @@ class Placement:
     transform: tuple[Fraction, ...] | None = None
 
     @classmethod
-    def of(cls, about: About) -> Placement:
+    def of(cls, about: MapAbout) -> Placement:
         """That of the map with this description."""
         frame: Mapping[str, Any] = about.frame
-        origin, scale = _fractions(frame["origin"]), _fractions(frame["scale"])
+        origin = _fractions(frame.get("origin") or (0, 0))
+        scale = _fractions(frame.get("scale") or (1, 1))
         corner = tuple(
             start + factor * (offset + Fraction(window - stride, 2))
             for start, factor, offset, window, stride in zip(

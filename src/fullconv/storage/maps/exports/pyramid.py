@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fullconv.storage.maps.exports.channels import Channel
-from fullconv.storage.maps.exports.given import BUDGET, GivenMap, pieces
+from fullconv.storage.maps.exports.channels import Channels
+from fullconv.storage.maps.exports.given import BUDGET, pieces
 
 if TYPE_CHECKING:
     import zarr
@@ -44,9 +44,9 @@ def shapes(rows: int, cols: int, tile: int = TILE) -> tuple[tuple[int, int], ...
     return tuple(found)
 
 
-def build(group: zarr.Group, given: GivenMap, channels: Sequence[Channel]) -> Pyramid:
+def build(group: zarr.Group, channels: Channels) -> Pyramid:
     """Write the levels into a group as arrays "0", "1", …, one after the other."""
-    rows, cols, _ = given.shape
+    rows, cols, _ = channels.given.shape
     levels = tuple(
         group.create_array(
             str(level),
@@ -58,11 +58,10 @@ def build(group: zarr.Group, given: GivenMap, channels: Sequence[Channel]) -> Py
         )
         for level, shape in enumerate(shapes(rows, cols))
     )
-    places = [channel.place for channel in channels]
     low, high = np.full((2, len(channels)), np.nan, np.float32)
-    for (top, bottom), (left, right) in pieces(rows, cols, given.shape[2], tile=TILE):
-        block = np.asarray(given.read((top, bottom), (left, right)), np.float32)
-        block = np.ascontiguousarray(np.moveaxis(block[..., places], 2, 0))  # (K, rows, cols)
+    for (top, bottom), (left, right) in pieces(rows, cols, channels.width, tile=TILE):
+        block = channels.read((top, bottom), (left, right))
+        block = np.ascontiguousarray(np.moveaxis(block, 2, 0))  # (K, rows, cols)
         low = np.fmin(low, np.fmin.reduce(block, (1, 2)))
         high = np.fmax(high, np.fmax.reduce(block, (1, 2)))
         levels[0][:, top:bottom, left:right] = block
