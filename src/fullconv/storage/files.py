@@ -14,6 +14,8 @@ from fullconv.errors import FullconvError
 
 # What to do about the errors that name no file of their own, but can only mean the one written.
 FULL = "Free some space there, or write to another disk."
+PARTS = ".fullconv-*.part*"
+"""What `atomic` leaves in a folder when the process is killed; nobody writes to it any more."""
 REMEDIES = {
     errno.ENOSPC: FULL,
     errno.EDQUOT: FULL,
@@ -58,12 +60,34 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
         if isinstance(error, OSError) and _concerns(error, part, target):
             raise unwritable(Path(path), error) from error
         raise
-    with suppress(OSError):  # the rename too must reach the disk; not every system can say so
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    _flush_folder(target.parent)  # the rename too must reach the disk
+
+
+def put(path: Path, content: bytes) -> None:
+    """Write a file as `atomic` does, unless it holds this content already."""
+    if not path.is_file() or path.read_bytes() != content:
+        with atomic(path) as part:
+            part.write_bytes(content)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it that are not there, each on the disk when this returns.
+
+    Raises FullconvError if that cannot be, or a file is in the way.
+    """
+    missing = [path, *path.parents]
+    missing = missing[: next(n for n, folder in enumerate(missing) if folder.exists())]
+    try:
+        for folder in reversed(missing):
+            folder.mkdir(exist_ok=True)
+            _flush_folder(folder.parent)
+        if not path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "a file is in its place")
+    except OSError as error:
+        hint = REMEDIES.get(error.errno or 0, "Check its permissions, or name another folder.")
+        raise FullconvError(
+            f"this folder cannot be made: {error.strerror or error}.", where=str(path), hint=hint
+        ) from error
 
 
 def _checked(path: Path, target: Path) -> int | None:
@@ -104,6 +128,16 @@ def _flush(part: Path) -> None:
     """Wait until the file's content is on the disk."""
     with part.open("r+b") as file:
         os.fsync(file.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk; not every system can say so."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _concerns(error: OSError, part: Path, target: Path) -> bool:

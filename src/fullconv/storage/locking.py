@@ -13,13 +13,21 @@ NAME = ".lock"
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, *, leave: bool = True) -> Iterator[None]:
     """Hold a folder while the block runs; whatever ends the process lets go of it.
+
+    The hidden file in it by which it is held stays there, unless told not to `leave` it.
 
     Raises FullconvError if another process holds it, or it cannot be written to.
     """
-    with _held(folder, folder / NAME, "works in this folder", "another folder"):
-        yield
+    lock = folder / NAME
+    with _held(folder, lock, "works in this folder", "another folder"):
+        try:
+            yield
+        finally:
+            if not leave:
+                with suppress(OSError):
+                    lock.unlink()
 
 
 @contextmanager
