@@ -110,9 +110,7 @@ class _Part:
 
     def finished(self) -> Area:
         ends = np.frombuffer(self.ends, np.int64).reshape(-1, 3)
-        return Area(
-            self.label, self.cells, self.total / self.cells, self.highest, rings_of(ends)
-        )
+        return Area(self.label, self.cells, self.total / self.cells, self.highest, rings_of(ends))
 
 
 @dataclass(slots=True, eq=False)

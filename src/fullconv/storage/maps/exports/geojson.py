@@ -21,6 +21,7 @@ from fullconv.storage.maps.exports.rings import Ring
 
 BAND = 64  # rows that are read at a time
 
+
 def write(channels: Channels, path: Path, *, threshold: float | None = None) -> dict[str, Any]:
     """Write the areas of these classes; what is said of them.
 

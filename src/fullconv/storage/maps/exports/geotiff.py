@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,6 @@ from fullconv.storage.maps.exports.placement import Placement
 
 TILE = 256
 CACHE = 64 * 2**20  # bytes of blocks that GDAL keeps
-MOST = 65_535  # bands of a TIFF
 
 
 def write(channels: Channels, path: Path) -> dict[str, Any]:
@@ -36,37 +38,57 @@ def write(channels: Channels, path: Path) -> dict[str, Any]:
         atomic(path) as part,
         # Not the 5 % of the machine's memory that GDAL takes by itself.
         rasterio.Env(GDAL_CACHEMAX=CACHE, CPL_TMPDIR=os.fspath(folder)),
+        _failures() as said,
     ):
         plain, made = folder / "plain.tif", folder / "cog.tif"
         try:
-            _plain(plain, channels, placement)
-            from rasterio.shutil import copy
-
-            copy(
-                os.fspath(plain),
-                os.fspath(made),
-                driver="COG",
-                compress="DEFLATE",
-                blocksize=TILE,
-                interleave="BAND",
-                overview_resampling="AVERAGE",
-                bigtiff="IF_SAFER",
-            )
+            _write_plain(plain, channels, placement)
+            if not said:
+                _copy(plain, made, len(channels))
         except rasterio.errors.RasterioError as error:
+            said.append(str(error))
+        if said:
             raise FullconvError(
                 "cannot be written as a GeoTIFF.",
                 where=str(path),
-                why=f"GDAL says: {str(error).rstrip('.')}.",
+                why=f"GDAL says: {said[0].rstrip('.')}.",
                 hint="Check that there is space on the disk.",
-            ) from error
+            )
         shutil.copymode(part, made)
         os.replace(made, part)
     return {"transform": [float(value) for value in placement.affine()], "crs": placement.crs}
 
 
-def _plain(
-    path: Path, channels: Channels, placement: Placement
-) -> None:
+@contextmanager
+def _failures() -> Iterator[list[str]]:
+    """What GDAL reports of failures, also where it raises none: when a file is closed, say."""
+    said: list[str] = []
+    listener = logging.Handler(logging.ERROR)
+    listener.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("rasterio")
+    logger.addHandler(listener)
+    try:
+        yield said
+    finally:
+        logger.removeHandler(listener)
+
+
+def _copy(plain: Path, made: Path, bands: int) -> None:
+    """Make the cloud-optimised file, with its overviews, of an ordinary one."""
+    from rasterio.shutil import copy
+
+    copy(
+        os.fspath(plain),
+        os.fspath(made),
+        driver="COG",
+        compress="DEFLATE",
+        blocksize=_tile(bands),
+        overview_resampling="AVERAGE",
+        bigtiff="IF_SAFER",
+    )
+
+
+def _write_plain(path: Path, channels: Channels, placement: Placement) -> None:
     """Write an ordinary GeoTIFF, a few tiles at a time; the other kind can only be copied."""
     import rasterio
     from rasterio.windows import Window
@@ -102,6 +124,11 @@ def _plain(
             block = channels.read((top, bottom), (left, right))
             window = Window(left, top, right - left, bottom - top)
             file.write(np.ascontiguousarray(np.moveaxis(block, 2, 0)), window=window)
+
+
+def _tile(bands: int) -> int:
+    """The sides of tiles that hold all bands and can be kept in memory; GDAL takes 128 at least."""
+    return next((side for side in (512, 256) if 4 * side * side * bands <= CACHE), 128)
 
 
 def import_rasterio() -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from fractions import Fraction
 from pathlib import Path
@@ -27,20 +26,15 @@ def write(channels: Channels, path: Path) -> dict[str, Any]:
     The size of a pixel is that of a cell, in micrometres where those of the image are known, else
     in its px. The position of every plane is the top left corner of the map.
     """
-    import zarr
-
     placement = Placement.of(channels.given.about)
     # Pages hold one class each and are written one after the other: the levels come first.
     with scratch(path) as folder, atomic(path) as part:
-        group = zarr.create_group(os.fspath(folder / "levels"), zarr_format=3)
-        built = pyramid.build(group, channels)
+        built = pyramid.build(folder / "levels", channels)
         _write(part, built, _metadata(placement, channels, path.name), placement)
     return {"levels": [list(level.shape[1:]) for level in built.levels]}
 
 
-def _write(
-    part: Path, built: Pyramid, metadata: dict[str, Any], placement: Placement
-) -> None:
+def _write(part: Path, built: Pyramid, metadata: dict[str, Any], placement: Placement) -> None:
     with tifffile.TiffWriter(part, bigtiff=True, ome=True) as tiff:
         for index, level in enumerate(built.levels):
             first = index == 0
@@ -70,9 +64,7 @@ def _resolution(placement: Placement, reduced: int) -> dict[str, Any]:
     return {"resolution": (float(wide), float(tall)), "resolutionunit": "CENTIMETER"}
 
 
-def _metadata(
-    placement: Placement, channels: Channels, name: str
-) -> dict[str, Any]:
+def _metadata(placement: Placement, channels: Channels, name: str) -> dict[str, Any]:
     """What tifffile makes OME-XML of."""
     unit = "pixel" if placement.mpp is None else "µm"
     sizes = placement.mpp or (Fraction(1), Fraction(1))

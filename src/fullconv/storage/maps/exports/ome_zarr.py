@@ -30,17 +30,13 @@ def write(channels: Channels, path: Path) -> dict[str, Any]:
 
     placement = Placement.of(channels.given.about)
     with atomic_folder(path, replaces=is_ome_zarr, kind=KIND) as part:
-        group = zarr.create_group(str(part), zarr_format=3)
-        built = pyramid.build(group, channels)
+        built = pyramid.build(part, channels)
+        group = zarr.open_group(str(part), mode="r+", zarr_format=3)
         group.update_attributes({"ome": metadata(path.name, placement, built, channels)})
     return {"levels": [list(level.shape[1:]) for level in built.levels]}
 
 
-def metadata(
-    name: str,
-    placement: Placement,
-    built: Pyramid,
- channels: Channels) -> dict[str, Any]:
+def metadata(name: str, placement: Placement, built: Pyramid, channels: Channels) -> dict[str, Any]:
     """What stands under "ome" in the attributes of the group."""
     space = {"type": "space"} | ({} if placement.mpp is None else {"unit": "micrometer"})
     datasets = [
@@ -96,9 +92,7 @@ def is_ome_zarr(folder: Path) -> bool:
     return isinstance(attributes, dict) and "ome" in attributes
 
 
-def _shown(
-    channel: Channel, place: int, low: float, high: float, values: str
-) -> dict[str, Any]:
+def _shown(channel: Channel, place: int, low: float, high: float, values: str) -> dict[str, Any]:
     """How a viewer shows a channel: probabilities from 0 to 1, scores over their range."""
     ends = (0.0, 1.0) if values == "probabilities" or not low < high else (low, high)
     least, most = (float(finite(end)) if finite(end) is not None else 0.0 for end in ends)

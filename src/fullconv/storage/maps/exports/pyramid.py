@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fullconv.storage.maps.exports.channels import Channels
-from fullconv.storage.maps.exports.given import BUDGET, pieces
+from fullconv.storage.maps.exports.given import BUDGET, Span, pieces
 
 if TYPE_CHECKING:
     import zarr
@@ -35,6 +36,54 @@ class Pyramid:
     high: tuple[float, ...]
 
 
+class _Folder:
+    """A group of zarr in a folder, of which the files are written here.
+
+    zarr would write them in threads that go on after one of them has failed, so that nobody could
+    clean up after them. It compresses them in memory instead.
+    """
+
+    def __init__(self, path: Path) -> None:
+        import zarr
+        from zarr.storage import MemoryStore
+
+        self.path = path
+        self._made: dict[str, Any] = {}
+        self._group = zarr.create_group(MemoryStore(self._made), zarr_format=3)
+        self._arrays: list[zarr.Array[Any]] = []
+        self._put()
+
+    def add(self, shape: tuple[int, int, int]) -> None:
+        """One more array, named by its number."""
+        array = self._group.create_array(
+            str(len(self._arrays)),
+            shape=shape,
+            chunks=(1, min(TILE, shape[1]), min(TILE, shape[2])),
+            dtype="float32",
+            fill_value=np.nan,
+            dimension_names=("c", "y", "x"),
+        )
+        self._arrays.append(array)
+        self._put()
+
+    def write(self, level: int, channels: slice, rows: Span, cols: Span, block: Floats) -> None:
+        """Write whole tiles of an array."""
+        self._arrays[level][channels, slice(*rows), slice(*cols)] = block
+        self._put()
+
+    def opened(self, level: int) -> zarr.Array[Any]:
+        """An array to be read."""
+        import zarr
+
+        return zarr.open_array(str(self.path / str(level)), mode="r", zarr_format=3)
+
+    def _put(self) -> None:
+        for key in list(self._made):
+            file = self.path / key
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(self._made.pop(key).to_bytes())
+
+
 def shapes(rows: int, cols: int, tile: int = TILE) -> tuple[tuple[int, int], ...]:
     """Rows and columns of each level, halved and rounded up until one tile holds it."""
     found = [(rows, cols)]
@@ -44,40 +93,29 @@ def shapes(rows: int, cols: int, tile: int = TILE) -> tuple[tuple[int, int], ...
     return tuple(found)
 
 
-def build(group: zarr.Group, channels: Channels) -> Pyramid:
-    """Write the levels into a group as arrays "0", "1", …, one after the other."""
+def build(path: Path, channels: Channels) -> Pyramid:
+    """Write the levels into a folder as arrays "0", "1", … of a group of zarr."""
     rows, cols, _ = channels.given.shape
-    levels = tuple(
-        group.create_array(
-            str(level),
-            shape=(len(channels), *shape),
-            chunks=(1, min(TILE, shape[0]), min(TILE, shape[1])),
-            dtype="float32",
-            fill_value=np.nan,
-            dimension_names=("c", "y", "x"),
-        )
-        for level, shape in enumerate(shapes(rows, cols))
-    )
+    folder, sizes = _Folder(path), shapes(rows, cols)
+    for size in sizes:
+        folder.add((len(channels), *size))
     low, high = np.full((2, len(channels)), np.nan, np.float32)
-    for (top, bottom), (left, right) in pieces(rows, cols, channels.width, tile=TILE):
-        block = channels.read((top, bottom), (left, right))
+    for down, across in pieces(rows, cols, channels.width, tile=TILE):
+        block = channels.read(down, across)
         block = np.ascontiguousarray(np.moveaxis(block, 2, 0))  # (K, rows, cols)
         low = np.fmin(low, np.fmin.reduce(block, (1, 2)))
         high = np.fmax(high, np.fmax.reduce(block, (1, 2)))
-        levels[0][:, top:bottom, left:right] = block
-    for finer, coarser in zip(levels, levels[1:], strict=False):
-        _reduce(finer, coarser)
+        folder.write(0, slice(None), down, across, block)
+    for level, size in enumerate(sizes[1:], 1):
+        finer = folder.opened(level - 1)
+        for channel in range(len(channels)):
+            # Five numbers a cell: the four it is made of, and itself.
+            for down, across in pieces(*size, 5, tile=TILE):
+                quads = (slice(2 * start, 2 * stop) for start, stop in (down, across))
+                block = halved(np.asarray(finer[channel, *quads]))
+                folder.write(level, slice(channel, channel + 1), down, across, block[None])
+    levels = tuple(map(folder.opened, range(len(sizes))))
     return Pyramid(levels, tuple(map(float, low)), tuple(map(float, high)))
-
-
-def _reduce(finer: zarr.Array[Any], coarser: zarr.Array[Any]) -> None:
-    """Fill a level from the one before, a channel at a time."""
-    count, rows, cols = coarser.shape
-    for channel in range(count):
-        # Five numbers a cell: the four it is made of, and itself.
-        for (top, bottom), (left, right) in pieces(rows, cols, 5, tile=TILE):
-            block = np.asarray(finer[channel, 2 * top : 2 * bottom, 2 * left : 2 * right])
-            coarser[channel, top:bottom, left:right] = halved(block)
 
 
 def halved(block: Floats) -> Floats:
@@ -91,7 +129,8 @@ def halved(block: Floats) -> Floats:
     there = ~np.isnan(quads)
     count = there.sum((1, 3))
     total = np.where(there, quads, 0).sum((1, 3), dtype=np.float64)
-    means = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+    means: npt.NDArray[np.float64] = np.full(total.shape, np.nan)
+    np.divide(total, count, out=means, where=count > 0)
     return means.astype(np.float32)
 
 
