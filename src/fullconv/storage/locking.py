@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fullconv.errors import FullconvError
+from fullconv.storage.files import REMEDIES
 
 NAME = ".lock"
 
@@ -53,7 +54,7 @@ def _held(what: Path, lock: Path, doing: str, other: str) -> Iterator[None]:
         raise FullconvError(
             f"cannot be written to: {error.strerror}.",
             where=str(what),
-            hint=f"Check its permissions, or name {other}.",
+            hint=REMEDIES.get(error.errno or 0, f"Check its permissions, or name {other}."),
         ) from error
     try:
         if not _taken(handle) or not _there(handle, lock):

@@ -98,6 +98,9 @@ class MapAbout:
         for name in ("model", "plan", "source", "fingerprint", "values", "made_by"):
             if not isinstance(given[name], str):
                 raise TypeError(f"{name} is {given[name]}")
+        for name in ("frame", "settings"):
+            if not isinstance(given[name], Mapping):
+                raise TypeError(f"{name} is {given[name]}")
         if given["classes"] is not None:
             given["classes"] = tuple(map(str, given["classes"]))
         kept = given["kept"]

@@ -75,9 +75,9 @@ class Journal:
         self.rewrite()
 
     def _check_head(self, head: Mapping[str, Any] | None) -> None:
-        other = (
-            list(differences(_facts(head), self._head)) if head else ["no line says of which scan"]
-        )
+        # A first line that is damaged costs nothing: the map itself says what made it, and every
+        # chunk that is claimed has its checksum.
+        other = [] if head is None else list(differences(head, self._head))
         if other:
             raise InputError(
                 f"is the journal of another scan:{listed(other)}",
@@ -135,10 +135,6 @@ def _head(about: MapAbout) -> dict[str, Any]:
     }
 
 
-def _facts(head: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: entry for name, entry in head.items() if name != SEAL}
-
-
 def _line(value: Mapping[str, Any]) -> bytes:
     return json.dumps(sealed(value)).encode() + b"\n"
 
@@ -154,8 +150,6 @@ def _read(path: Path, layout: Layout) -> tuple[dict[str, Any] | None, dict[Index
         raise InputError(f"cannot be read: {error.strerror}.", where=str(path)) from error
     first, *rest = content.split(b"\n")
     head = _unsealed(first)
-    if head is not None and head.get("format") != FORMAT:
-        head = None
     entries: dict[Index, Entry] = {}
     for value in filter(None, map(_unsealed, rest)):
         with suppress(KeyError, TypeError, ValueError, AttributeError):
@@ -169,9 +163,10 @@ def _unsealed(line: bytes) -> dict[str, Any] | None:
     """What a line says, None if it was cut short or damaged."""
     try:
         value = json.loads(line)
-        return value if is_sealed(value) else None
+        whole = is_sealed(value)
     except (ValueError, AttributeError, RecursionError):
         return None
+    return {key: entry for key, entry in value.items() if key != SEAL} if whole else None
 
 
 def _digest_of(path: Path) -> str:

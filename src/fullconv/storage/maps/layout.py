@@ -95,7 +95,7 @@ class Layout:
         """The classes that are stored, in order; of the best ones there are none to name."""
         if self.kept == "all":
             return tuple(range(self.shape[-1]))
-        return () if self.top is not None else tuple(map(int, self.kept))
+        return () if self.top is not None else tuple(int(k) for k in self.kept)
 
     @property
     def stored(self) -> int:

@@ -278,7 +278,13 @@ def _check_place(root: Path) -> None:
 
 def _there(root: Path) -> Document | None:
     """What the map in a folder says of itself, None if there is none yet."""
-    return read_document(root) if (root / document.NAME).exists() else None
+    if not (root / document.NAME).exists():
+        return None
+    try:
+        return read_document(root)
+    except InputError as error:
+        hint = error.hint or "Name another target."
+        raise InputError(error.what, where=error.where, why=error.why, hint=hint) from error
 
 
 def _check_same(root: Path, there: Document, now: Document) -> None:

@@ -1,0 +1,47 @@
+"""A process that is killed, or whose power is cut, loses no chunk that it had written."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
+
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="forks, and reads /proc"
+)
+
+
+def driven(how: str, folder: Path, runs: int = 0) -> dict[str, int]:
+    done = subprocess.run(
+        [sys.executable, str(HERE / "map_driver.py"), how, str(folder), str(runs)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, int] = json.loads(done.stdout)
+    return found
+
+
+def test_killed_at_every_step_on_the_disk(tmp_path):
+    done = driven("every-step", tmp_path)
+    assert done["steps"] > 100  # of each chunk: two files, and a line of the journal
+
+
+def test_no_power_at_any_step(tmp_path):
+    """What was not flushed may be lost; what was reported as written was flushed."""
+    done = driven("power", tmp_path)
+    assert done["steps"] > 100
+
+
+def test_killed_at_random_moments(tmp_path):
+    runs = 1000 if NIGHTLY else 60
+    done = driven("random", tmp_path, runs)
+    assert done["runs"] == runs
+    assert done["kills"] > runs / 2
