@@ -46,7 +46,7 @@ def write(channels: Channels, path: Path) -> dict[str, Any]:
             if not said:
                 _copy(plain, made, len(channels))
         except rasterio.errors.RasterioError as error:
-            said.append(str(error))
+            said.append(_reason(error))
         if said:
             raise FullconvError(
                 "cannot be written as a GeoTIFF.",
@@ -71,6 +71,13 @@ def _failures() -> Iterator[list[str]]:
         yield said
     finally:
         logger.removeHandler(listener)
+
+
+def _reason(error: BaseException) -> str:
+    """What began it: rasterio raises "see previous exception" on top of that."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error)
 
 
 def _copy(plain: Path, made: Path, bands: int) -> None:

@@ -111,11 +111,15 @@ def build(path: Path, channels: Channels) -> Pyramid:
         for channel in range(len(channels)):
             # Five numbers a cell: the four it is made of, and itself.
             for down, across in pieces(*size, 5, tile=TILE):
-                quads = (slice(2 * start, 2 * stop) for start, stop in (down, across))
-                block = halved(np.asarray(finer[channel, *quads]))
+                part = finer[channel, slice(*_doubled(down)), slice(*_doubled(across))]
+                block = halved(np.asarray(part))
                 folder.write(level, slice(channel, channel + 1), down, across, block[None])
     levels = tuple(map(folder.opened, range(len(sizes))))
     return Pyramid(levels, tuple(map(float, low)), tuple(map(float, high)))
+
+
+def _doubled(span: Span) -> Span:
+    return 2 * span[0], 2 * span[1]
 
 
 def halved(block: Floats) -> Floats:
