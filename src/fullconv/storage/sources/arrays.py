@@ -162,4 +162,3 @@ class DrawnSource(Source):
 
     def check(self) -> None:
         """A function does not change."""
-

@@ -143,4 +143,3 @@ def _bytes(region: Region) -> int:
     """What a region kept takes."""
     pixels = region.pixels.nbytes if any(region.pixels.strides) else 0
     return pixels + (0 if region.missing is None else region.missing.nbytes)
-

@@ -75,7 +75,7 @@ def approx(numbers):
 
 def test_the_last_window_lies_in_the_image(given):
     row, col = (n - 1 for n in given.grid.shape)
-    top, left, bottom, right = square(given, row, col)
+    _, _, bottom, right = square(given, row, col)
     scale = [float(Fraction(value)) for value in given.frame["scale"]]
     reach = [(w - s) / 2 * f for w, s, f in zip(given.window, given.stride, scale, strict=True)]
     assert FULL[0] - 1600 < bottom + reach[0] <= FULL[0] + 1e-6

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,7 +40,10 @@ def write(channels: Channels, path: Path) -> dict[str, Any]:
         # Not the 5 % of the machine's memory that GDAL takes by itself.
         rasterio.Env(GDAL_CACHEMAX=CACHE, CPL_TMPDIR=os.fspath(folder)),
         _failures() as said,
+        warnings.catch_warnings(),
     ):
+        # px of the image are coordinates too
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         plain, made = folder / "plain.tif", folder / "cog.tif"
         try:
             _write_plain(plain, channels, placement)
@@ -102,6 +106,7 @@ def _write_plain(path: Path, channels: Channels, placement: Placement) -> None:
 
     rows, cols, _ = channels.given.shape
     about = channels.given.about
+    transform = rasterio.Affine(*map(float, placement.affine()))
     with rasterio.open(
         os.fspath(path),
         "w",
@@ -112,7 +117,7 @@ def _write_plain(path: Path, channels: Channels, placement: Placement) -> None:
         dtype="float32",
         nodata=np.nan,
         crs=rasterio.crs.CRS.from_wkt(placement.crs) if placement.crs else None,
-        transform=rasterio.Affine(*map(float, placement.affine())),
+        transform=None if transform.is_identity else transform,  # which is that of none
         tiled=True,
         blockxsize=TILE,
         blockysize=TILE,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from fullconv.errors import InputError
 from fullconv.storage.class_colors import class_color8
-from fullconv.storage.description import finite, read_description
+from fullconv.storage.description import read_description
 from fullconv.storage.folders import atomic_folder
 from fullconv.storage.maps.exports import pyramid
 from fullconv.storage.maps.exports.channels import Channel, Channels
@@ -88,14 +90,16 @@ def is_ome_zarr(folder: Path) -> bool:
     found = folder / "zarr.json"
     if not found.is_file():
         return False
-    attributes = read_description(found).get("attributes")
-    return isinstance(attributes, dict) and "ome" in attributes
+    with suppress(InputError):  # no JSON at all
+        attributes = read_description(found).get("attributes")
+        return isinstance(attributes, dict) and "ome" in attributes
+    return False
 
 
 def _shown(channel: Channel, place: int, low: float, high: float, values: str) -> dict[str, Any]:
     """How a viewer shows a channel: probabilities from 0 to 1, scores over their range."""
-    ends = (0.0, 1.0) if values == "probabilities" or not low < high else (low, high)
-    least, most = (float(finite(end)) if finite(end) is not None else 0.0 for end in ends)
+    fixed = values == "probabilities" or not low < high  # NaN is not less than anything
+    least, most = (0.0, 1.0) if fixed else (low, high)
     return {
         "label": channel.name,
         "color": "".join(f"{part:02X}" for part in class_color8(channel.number)),

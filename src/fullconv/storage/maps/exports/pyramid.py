@@ -28,7 +28,7 @@ class Pyramid:
 
     Attributes:
         levels: of level `l` every cell stands for up to 2ˡ × 2ˡ cells of the map.
-        low, high: the smallest and largest score of each channel; NaN for one without any.
+        low, high: the smallest and largest finite score of each channel; NaN for one without any.
     """
 
     levels: tuple[zarr.Array[Any], ...]
@@ -103,8 +103,9 @@ def build(path: Path, channels: Channels) -> Pyramid:
     for down, across in pieces(rows, cols, channels.width, tile=TILE):
         block = channels.read(down, across)
         block = np.ascontiguousarray(np.moveaxis(block, 2, 0))  # (K, rows, cols)
-        low = np.fmin(low, np.fmin.reduce(block, (1, 2)))
-        high = np.fmax(high, np.fmax.reduce(block, (1, 2)))
+        known = np.isfinite(block)
+        low = np.fmin(low, np.fmin.reduce(block, (1, 2), where=known, initial=np.nan))
+        high = np.fmax(high, np.fmax.reduce(block, (1, 2), where=known, initial=np.nan))
         folder.write(0, slice(None), down, across, block)
     for level, size in enumerate(sizes[1:], 1):
         finer = folder.opened(level - 1)
