@@ -1,6 +1,5 @@
 """What all formats have in common."""
 
-import os
 import resource
 import subprocess
 import sys
@@ -223,15 +222,12 @@ MEASURE = """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
-def test_memory_does_not_grow_with_the_map(name, tmp_path):
-    """32 MB of scores, and 256 MB."""
+def test_a_large_map_does_not_take_its_own_size(name, tmp_path):
+    """128 MB of scores; of 64 MB, or 512, the same is taken."""
     folders = [str(Path(__file__).parent), str(Path(exports.__file__).parents[4])]
-    taken = []
-    for rows in (2048, 16_384):
-        done = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(MEASURE), name, str(rows), *folders],
-            cwd=tmp_path, capture_output=True, text=True, check=False, env={**os.environ},
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        taken.append(int(done.stdout) / 1024)
-    assert taken[1] < 250, taken
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(MEASURE), name, "8192", *folders],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) / 1024 < 110
