@@ -23,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import map_contents
-import zarr.codecs  # so that no run imports it
+import zarr.codecs  # noqa: F401 -- so that no run imports it
 from disk_events import watched
 from lost_power import Disk
 
@@ -37,12 +37,12 @@ def write(
     with map_contents.begin(target, "float16", kept=KEPT) as writer:
         lost = promised - writer.done
         assert not lost, f"{sorted(lost)} were done and are not any more; {writer.remarks}"
-        for index in writer.layout:
-            if index not in writer.done:
-                block = map_contents.block(writer, index)
-                writer.write(index, block, map_contents.faults(index))
-                if report >= 0:
-                    os.write(report, json.dumps(index).encode() + b"\n")
+        # First from the last to the first, then the other way: what comes out must not tell.
+        for index in sorted(set(writer.layout) - writer.done, reverse=not promised):
+            block = map_contents.block(writer, index)
+            writer.write(index, block, map_contents.faults(index))
+            if report >= 0:
+                os.write(report, json.dumps(index).encode() + b"\n")
         writer.finish()
 
 

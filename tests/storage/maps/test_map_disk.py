@@ -17,12 +17,12 @@ from fullconv.errors import FullconvError, IncompleteError
 from fullconv.storage.maps import MapWriter, open_map
 
 
-def test_a_disk_that_is_full_from_any_step_on(tmp_path):
+def test_a_disk_that_is_full_from_any_step_on(memory_disk):
     """The map goes on from what was written, and nothing half-written is left."""
-    wanted = map_contents.fill(tmp_path / "wanted", kept=("top", 2)).path
+    wanted = map_contents.fill(memory_disk / "wanted", kept=("top", 2)).path
     errors = 0
     for number in itertools.count(1):
-        target, steps, written = tmp_path / f"map{number}", itertools.count(1), set()
+        target, steps, written = memory_disk / f"map{number}", itertools.count(1), set()
 
         def step(name, argument):
             if next(steps) >= number:  # noqa: B023
@@ -41,7 +41,7 @@ def test_a_disk_that_is_full_from_any_step_on(tmp_path):
             assert "No space left on device" in error.what
             assert "Free some space there" in error.hint
             if written:
-                assert f"{len(written)} of 6 chunks are written and kept." in error.why
+                assert f"{len(written)} of 4 chunks are written and kept." in error.why
                 assert error.hint.endswith("The same call then goes on from there.")
             errors += 1
         assert not list(target.rglob(".fullconv-*"))
@@ -50,9 +50,9 @@ def test_a_disk_that_is_full_from_any_step_on(tmp_path):
                 assert writer.done >= written
         map_contents.fill(target, kept=("top", 2))
         assert map_contents.tree(target) == map_contents.tree(wanted)
-        if len(written) == 6 and next(steps) <= number:
+        if len(written) == 4 and next(steps) <= number:
             break
-    assert errors > 80
+    assert errors > 60
 
 
 @contextmanager

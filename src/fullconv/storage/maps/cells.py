@@ -12,6 +12,9 @@ from fullconv.storage.maps.layout import CLASSES, NO_CLASS, SCORES, SKIPPED, TOP
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
+NAN_BITS = np.array(np.nan, np.float32).view(np.uint32)
+FEW = 32
+"""Up to so many of the best are found one after the other, which is quicker than sorting."""
 SLACK = 1e-3
 """How far beyond 0 and 1 a probability may lie: networks compute them in half precision too."""
 
@@ -24,9 +27,8 @@ def stored(block: Array, layout: Layout) -> dict[str, Array]:
     if layout.top is not None:
         scores, classes = best(block, layout.top)
         return {SCORES: _packed(scores, layout.dtype), CLASSES: classes}
-    if layout.kept != "all":
-        block = block[..., list(layout.numbers)]
-    return {SCORES: _packed(block, layout.dtype)}
+    chosen = None if layout.kept == "all" else list(layout.numbers)
+    return {SCORES: _packed(block, layout.dtype, chosen)}
 
 
 def best(block: Array, k: int) -> tuple[Array, npt.NDArray[np.uint16]]:
@@ -37,26 +39,64 @@ def best(block: Array, k: int) -> tuple[Array, npt.NDArray[np.uint16]]:
     shape = (*block.shape[:-1], k)
     scores, classes = np.empty(shape, block.dtype), np.empty(shape, np.uint16)
     for row in np.ndindex(shape[:-2]):  # one row of cells at a time, so that little is held
-        order = np.argsort(-block[row], axis=-1, kind="stable")[..., :k]
+        order = _order(block[row], k)
         scores[row] = np.take_along_axis(block[row], order, axis=-1)
         classes[row] = order
     classes[np.isnan(scores)] = NO_CLASS
     return scores, classes
 
 
-def _packed(scores: Array, dtype: str) -> Array:
-    """Scores in the type they are stored in, every NaN with the same bits."""
-    if dtype == "uint8":
-        return _bytes(scores)
-    with np.errstate(over="ignore"):
-        packed = scores.astype(dtype)
-    if dtype == "float16" and (lost := np.isinf(packed) & np.isfinite(scores)).any():
-        raise UsageError(
-            f"a score of {float(scores[lost][0]):g} is beyond what float16 holds, 65504.",
-            hint="Store the map as float32.",
-        )
-    packed[np.isnan(packed)] = np.nan
+def _order(row: Array, k: int) -> npt.NDArray[np.intp]:
+    """The places of the k best of each of some cells, `(cells, K)` to `(cells, k)`."""
+    if k > FEW:
+        return _sorted(row, k)
+    rest, cells = np.where(np.isnan(row), np.inf, -row), np.arange(len(row))
+    order = np.empty((len(row), k), np.intp)
+    for rank in range(k):
+        place = order[:, rank] = rest.argmin(axis=-1)
+        last = rest[cells, place]
+        rest[cells, place] = np.inf
+    # Where scores of minus infinity or NaN come in, some places may be there twice.
+    unsure = (last == np.inf) & ~np.isnan(row).all(axis=-1)
+    order[unsure] = _sorted(row[unsure], k)
+    return order
+
+
+def _sorted(row: Array, k: int) -> npt.NDArray[np.intp]:
+    return np.argsort(-row, axis=-1, kind="stable")[..., :k]
+
+
+def _packed(scores: Array, dtype: str, chosen: list[int] | None = None) -> Array:
+    """Scores, or the chosen ones, as they are stored, every NaN with the same bits."""
+    rows = list(np.ndindex(scores.shape[:-2]))  # one at a time, so that little is held
+    if chosen is None and scores.dtype == dtype and all(_plain(scores[row]) for row in rows):
+        return scores
+    count = scores.shape[-1] if chosen is None else len(chosen)
+    packed = np.empty((*scores.shape[:-1], count), dtype)
+    for row in rows:
+        given = scores[row] if chosen is None else scores[row][..., chosen]
+        packed[row] = _bytes(given) if dtype == "uint8" else _rounded(given, dtype)
     return packed
+
+
+def _plain(scores: Array) -> bool:
+    """Whether every NaN of float32 scores has the bits of `np.nan`."""
+    found = scores[np.isnan(scores)]
+    return scores.dtype == np.float32 and bool((found.view(np.uint32) == NAN_BITS).all())
+
+
+def _rounded(scores: Array, dtype: str) -> Array:
+    with np.errstate(over="ignore"):
+        rounded = scores.astype(dtype)
+    lost = np.isinf(rounded) & np.isfinite(scores)
+    if lost.any():
+        most = float(np.finfo(dtype).max)
+        raise UsageError(
+            f"a score of {float(scores[lost][0]):g} is beyond what {dtype} holds, {most:g}.",
+            hint="Store the map as float32." if dtype == "float16" else "",
+        )
+    rounded[np.isnan(rounded)] = np.nan
+    return rounded
 
 
 def _bytes(scores: Array) -> npt.NDArray[np.uint8]:

@@ -45,15 +45,14 @@ class Encoder:
                 dimension_names=None if names is None else (*names, last),
                 config={"write_empty_chunks": True},
             )
-        self.documents = {name: self._taken(f"{name}/zarr.json") for name in layout.arrays}
+        self.documents = {name: bytes(self._taken(f"{name}/zarr.json")) for name in layout.arrays}
 
-    def encode(self, index: Index, blocks: Mapping[str, npt.NDArray[Any]]) -> dict[str, bytes]:
+    def encode(self, index: Index, blocks: Mapping[str, npt.NDArray[Any]]) -> dict[str, memoryview]:
         """The files of a chunk, by their paths in the map, from what is stored in each array."""
         place = tuple(slice(*span) for span in self._layout.span(index))
         for name, block in blocks.items():
             self._arrays[name][place] = block
         return {file: self._taken(file) for file in self._layout.files(index)}
 
-    def _taken(self, key: str) -> bytes:
-        content: bytes = self._store.pop(key).to_bytes()
-        return content
+    def _taken(self, key: str) -> memoryview:
+        return memoryview(self._store.pop(key).as_numpy_array())

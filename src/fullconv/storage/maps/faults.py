@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from fullconv.geometry import Box
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Fault:
     """Px of the source that could not be read.
 
@@ -36,7 +36,8 @@ class FaultLike(Protocol):
 
 def collected(faults: Iterable[FaultLike]) -> tuple[Fault, ...]:
     """Each fault once, in the order of their boxes: chunks share the px around their seams."""
-    return tuple(sorted({Fault(tuple(map(int, fault.box)), fault.why) for fault in faults}))
+    once = {(tuple(map(int, fault.box)), fault.why) for fault in faults}
+    return tuple(Fault(box, why) for box, why in sorted(once))
 
 
 def to_lists(faults: Iterable[FaultLike]) -> list[list[Any]]:

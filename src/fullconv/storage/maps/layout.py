@@ -116,6 +116,16 @@ class Layout:
         return prod(self.chunk) * self.stored * size
 
     @property
+    def beside(self) -> int:
+        """At most so many bytes are taken by writing a chunk, beside the block that is given.
+
+        What is stored, the same filled up to a whole chunk, compressed, and with its checksum; of
+        what is computed a row of cells at a time, a row.
+        """
+        arrays = self.chunk_bytes + (0 if self.top is None else 2 * prod(self.chunk) * self.stored)
+        return 4 * arrays + 64 * self.chunk[-1] * self.shape[-1] + 4 * 2**20
+
+    @property
     def counts(self) -> tuple[int, ...]:
         """Chunks per axis."""
         pairs = zip(self.cells, self.chunk, strict=True)
