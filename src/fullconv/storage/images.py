@@ -120,7 +120,7 @@ def read_image(
 def decode_image(where: Path, request: Request) -> Image:
     """`read_image`, within what `request` admits."""
     with opened(where) as (file, length):
-        name, reader = _format(file, where)
+        name, reader = format_of(file, where)
         with decoding(where, name):
             raster = reader(file, length, request)
             return Image(where, _upright(raster, request.channels))
@@ -206,7 +206,7 @@ def _missing(path: Path) -> InputError:
     return InputError(what, where=str(path), hint=meant or "Check the path.")
 
 
-def _format(file: BinaryIO, path: Path) -> tuple[str, Reader]:
+def format_of(file: BinaryIO, path: Path) -> tuple[str, Reader]:
     """The format that a file's first bytes announce: its name and reader."""
     head = file.read(16)
     file.seek(0)

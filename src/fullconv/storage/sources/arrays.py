@@ -11,7 +11,9 @@ import numpy.typing as npt
 
 from fullconv.errors import InputError, UsageError
 from fullconv.geometry import Box, per_axis, times
-from fullconv.storage.raster import Array
+from fullconv.storage.images import BLOCK
+from fullconv.storage.raster import Array, admit_channels
+from fullconv.storage.sources.channels import in_channels, spatial_axes
 from fullconv.storage.sources.samples import brightness, faults, settled
 from fullconv.storage.sources.source import (
     Fault,
@@ -20,6 +22,7 @@ from fullconv.storage.sources.source import (
     Source,
     extent,
     hashed,
+    placed,
     slices,
 )
 
@@ -33,26 +36,37 @@ class ArraySource(Source):
         array: uint8 or uint16 over their full range, floats within 0..1, or bool.
         axes: how many of its axes are spatial. Otherwise an array of one or two axes has one
             channel, and of three or more the last are the channels.
+        channels: of what is read; grey and RGB are turned into each other. As many as the array
+            has, if left out.
         name: for messages.
 
-    Raises InputError for samples of another type, and an array without px. Floats that are NaN or
-    outside 0..1 are faults.
+    Raises InputError for samples of another type, other channels, and an array without px. Floats
+    that are NaN or outside 0..1 are faults.
     """
 
     def __init__(
-        self, array: npt.ArrayLike, *, axes: int | None = None, name: str = "the array"
+        self,
+        array: npt.ArrayLike,
+        *,
+        axes: int | None = None,
+        channels: int | None = None,
+        name: str = "the array",
     ) -> None:
-        self.name, self.frame = name, Frame.plain(0)
-        self._array: Array = spatial(np.asanyarray(array), axes, name)
+        self.name = name
+        given = np.asanyarray(array)
+        last = spatial_axes(given.shape, axes) < given.ndim
+        self._array: Array = given if last else given[..., None]
         if 0 in self._array.shape:
             raise InputError(
                 f"holds no pixels: its shape is {times(self._array.shape)}.", where=name
             )
+        colours = int(self._array.shape[-1])
+        self.size, self.channels = self._array.shape[:-1], channels or colours
         try:
             self.dtype = settled(self._array.dtype)
+            admit_channels(colours, self.channels)
         except InputError as error:
-            raise InputError(error.what, where=name, why=error.why, hint=error.hint) from None
-        self.size, self.channels = self._array.shape[:-1], int(self._array.shape[-1])
+            raise placed(error, name) from None
         self.frame, self.grain = Frame.plain(len(self.size)), (1,) * len(self.size)
 
     def read(self, box: Box) -> Region:
@@ -60,16 +74,18 @@ class ArraySource(Source):
         box = self.checked(box)
         stored = np.array(self._array[slices(box)])
         pixels, _, wrong = brightness(stored)
-        return Region(pixels, tuple(faults(stored, wrong, box[: len(self.size)])))
+        found = tuple(faults(stored, wrong, box[: len(self.size)]))
+        return Region(in_channels(pixels, self.channels), found)
 
     def held(self) -> int:
         """Nothing beyond the array, which is its owner's."""
         return 0
 
     def beside(self, box: Box) -> int:
-        """What checking and converting floats takes."""
-        samples = math.prod(extent(box)) * self.channels
-        return samples * (2 * self._array.dtype.itemsize + 2)
+        """What checking floats and turning colours takes."""
+        samples = math.prod(extent(box)) * self._array.shape[-1]
+        work = 16 * BLOCK if self.channels != self._array.shape[-1] else 0
+        return int(samples) * (3 * self._array.dtype.itemsize + 2) + work
 
     def fingerprint(self) -> str:
         """That of all its bytes, in C order."""
@@ -82,20 +98,6 @@ class ArraySource(Source):
 
     def check(self) -> None:
         """An array does not tell whether it was written to."""
-
-
-def spatial(array: Array, axes: int | None, where: str) -> Array:
-    """An array with its channels last, as a view. Raises UsageError where `axes` does not fit."""
-    dims = array.ndim
-    if axes is None:
-        axes = dims if dims < 3 else dims - 1
-    if axes not in (dims, dims - 1) or axes < 1:
-        raise UsageError(
-            f"an array of shape {times(array.shape)} was said to have {axes} spatial axes.",
-            where=where,
-            why="There may be one more, of its channels, at the end.",
-        )
-    return array[..., None] if axes == dims else array
 
 
 class DrawnSource(Source):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,10 +13,10 @@ import numpy as np
 
 from fullconv.errors import InputError
 from fullconv.geometry import Box
-from fullconv.storage.images import BLOCK, ORIENTATIONS, luminance
+from fullconv.storage.images import BLOCK, ORIENTATIONS
 from fullconv.storage.raster import FETCH_AGAIN, Array
+from fullconv.storage.sources.channels import in_channels
 from fullconv.storage.sources.source import (
-    Fault,
     Frame,
     Region,
     Source,
@@ -23,6 +24,7 @@ from fullconv.storage.sources.source import (
     extent,
     hashed,
     moved,
+    placed,
     slices,
 )
 from fullconv.storage.sources.stored import Stored
@@ -92,9 +94,15 @@ class FileSource(Source):
     """The part `region` of an opened file, with `channels` channels."""
 
     def __init__(
-        self, path: Path, opened: Opened, channels: int, region: Sequence[int] | None = None
+        self,
+        path: Path,
+        opened: Opened,
+        channels: int,
+        region: Sequence[int] | None = None,
+        files: ExitStack | None = None,
     ) -> None:
         self.name = str(path)
+        self._open = ExitStack() if files is None else files
         self._stored, self._tables = opened.stored, opened.tables
         self._turn = Turn.of(opened.orientation, opened.stored.size)
         whole = self._turn.size
@@ -135,7 +143,7 @@ class FileSource(Source):
         faults = tuple(
             replace(fault, box=moved(self._turn.upright(fault.box), back)) for fault in found.faults
         )
-        pixels = _in_channels(self._turn.turned(found.pixels), self.channels)
+        pixels = in_channels(self._turn.turned(found.pixels), self.channels)
         missing = None if found.missing is None else self._turn.turned(found.missing)
         if faults:
             pixels = np.require(pixels, requirements="W")
@@ -163,7 +171,7 @@ class FileSource(Source):
         """See `Source.fingerprint`."""
         with self._lock:
             try:
-                found = [_sampled(file, state[1]) for file, state in self._files.items()]
+                found = [_sampled(file) for file in self._files]
             except OSError as error:
                 raise InputError(
                     f"can no longer be read: {error.strerror}.", where=self.name, hint=FETCH_AGAIN
@@ -185,13 +193,7 @@ class FileSource(Source):
     def close(self) -> None:
         """Let go of the file."""
         self._stored.close()
-
-
-def placed(error: InputError, where: str) -> InputError:
-    """An error with the file it is about."""
-    if error.where:
-        return error
-    return type(error)(error.what, where=where, why=error.why, hint=error.hint)
+        self._open.close()
 
 
 def _state(file: Path) -> tuple[int, int] | None:
@@ -203,9 +205,10 @@ def _state(file: Path) -> tuple[int, int] | None:
     return status.st_mtime_ns, status.st_size
 
 
-def _sampled(path: Path, length: int) -> bytes:
+def _sampled(path: Path) -> bytes:
     """All bytes of a small file; of a large one its length, head, tail and places between."""
     with path.open("rb") as file:
+        length = os.fstat(file.fileno()).st_size
         if length <= SMALL:
             return file.read()
         parts = [str(length).encode()]
@@ -213,21 +216,6 @@ def _sampled(path: Path, length: int) -> bytes:
             file.seek((length - SAMPLE) * number // (SAMPLES - 1))
             parts.append(file.read(SAMPLE))
     return b"".join(parts)
-
-
-def _in_channels(pixels: Array, channels: int) -> Array:
-    """Pixels `(*space, colours)` with the channels asked for."""
-    colours = pixels.shape[-1]
-    if colours == channels:
-        return pixels
-    if colours == 1:
-        return np.repeat(pixels, channels, axis=-1)
-    space = pixels.shape[:-1]
-    found = np.empty((*space, 1), pixels.dtype)
-    flat, out = pixels.reshape(-1, 1, colours), found.reshape(-1, 1, 1)
-    for start in range(0, len(flat), BLOCK):
-        out[start : start + BLOCK] = luminance(flat[start : start + BLOCK])
-    return found
 
 
 def sampled_files(files: Sequence[Path], name: Callable[[Path], str]) -> str:

@@ -44,7 +44,7 @@ class FlatArray:
             first -= 1
         run = math.prod(shape[first - 1 :])
         steps = [math.prod(self.shape[axis + 1 :]) for axis in range(dims)]
-        into = memoryview(found.reshape(-1).view(np.uint8))
+        into = found.reshape(-1).view(np.uint8).data
         whole, size = self.whole, self.dtype.itemsize
         lead = itertools.product(*(range(n) for n in shape[: first - 1]))
         for number, index in enumerate(lead):

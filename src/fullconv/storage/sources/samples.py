@@ -43,14 +43,13 @@ def brightness(stored: Array, nodata: float | None = None) -> tuple[Array, Mask 
     """
     missing: Mask | None = None
     if nodata is not None:
-        alike = np.isnan(stored) if np.isnan(nodata) else stored == nodata
-        missing = alike.all(-1)
+        missing = np.all(np.isnan(stored) if np.isnan(nodata) else stored == nodata, axis=-1)
     if stored.dtype.kind == "b":
         return stored.astype(np.uint8) * np.uint8(255), missing, np.zeros(0, bool)
     if stored.dtype.kind == "u":
         plain = stored.astype(stored.dtype.newbyteorder("="), copy=False)
         return plain, missing, np.zeros(0, bool)
-    right = ((stored >= 0) & (stored <= 1)).all(-1)  # NaN is neither
+    right: Mask = np.all((stored >= 0) & (stored <= 1), axis=-1)  # NaN is neither
     if right.all():
         return stored.astype(np.float32, copy=False), missing, np.zeros(0, bool)
     clean = np.where(right[..., None], stored, 0).astype(np.float32)

@@ -50,7 +50,8 @@ class Segmented(Stored):
             )
         across = math.prod(-(-s // g) for s, g in zip(self.size[1:], self.grain[1:], strict=True))
         row = across * self._segment  # one row of segments over the whole width
-        self._capacity = min(max(KEPT, 2 * row), budget // 4)
+        down = -(-self.size[0] // self.grain[0])
+        self._capacity = min(max(KEPT, 2 * row), down * row, budget // 4)
 
     @abstractmethod
     def decode(self, index: tuple[int, ...], box: Box) -> Region:

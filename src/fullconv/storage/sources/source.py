@@ -16,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from fullconv.errors import UsageError
+from fullconv.errors import InputError, UsageError
 from fullconv.geometry import Box, times
 from fullconv.storage.raster import Array
 
@@ -127,7 +127,7 @@ class Source(ABC):
     def check(self) -> None:
         """Raise InputError if the file is no longer the one that was opened."""
 
-    def close(self) -> None:  # noqa: B027: most have nothing to let go of
+    def close(self) -> None:  # noqa: B027
         """Let go of files and memory. What was read stays."""
 
     def __enter__(self) -> Self:
@@ -198,3 +198,10 @@ def hashed(*parts: object) -> str:
         data = part if isinstance(part, bytes) else repr(part).encode()
         found.update(len(data).to_bytes(8, "little") + data)
     return found.hexdigest()
+
+
+def placed(error: InputError, where: str) -> InputError:
+    """An error with the file it is about."""
+    if error.where:
+        return error
+    return type(error)(error.what, where=where, why=error.why, hint=error.hint)

@@ -42,7 +42,7 @@ class Stored(ABC):
     def beside(self, box: Box) -> int:
         """At most so many bytes are taken by a read of such a box, beside its result."""
 
-    def close(self) -> None:  # noqa: B027: most have nothing to let go of
+    def close(self) -> None:  # noqa: B027
         """Let go of files and memory."""
 
     def bytes_of(self, box: Box) -> int:
