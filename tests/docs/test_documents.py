@@ -14,6 +14,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from drawn_maps import noise, stored
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
@@ -34,6 +35,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         PIL.Image.fromarray(noise[32 * index :][:96, :80]).save(
             tmp_path / "labelled" / name / "1.png"
         )
+    # A map of the photograph, as "fullconv scan" makes them.
+    drawn = noise(29, 37, classes=("brick", "grass", "gravel"), source="photo.png")
+    stored(tmp_path / "photo-map", drawn)
     # What docs/study.md trains: its own network, on bright and dark images.
     (code, *_) = blocks(ROOT / "docs" / "study.md", "python")
     (tmp_path / "net.py").write_text(code)

@@ -36,7 +36,7 @@ def class_map(
         *(axis.covered(0, axis.size) for axis in lattices(grid, grid.size))
     )
     mixed = np.where(inside[..., None], (1 - opacity) * image + opacity * tint, image)
-    return _with_legend(PIL.Image.fromarray(np.rint(mixed).astype(np.uint8)), names, shades)
+    return with_legend(PIL.Image.fromarray(np.rint(mixed).astype(np.uint8)), names, shades)
 
 
 def palette(count: int) -> npt.NDArray[np.float64]:
@@ -50,9 +50,10 @@ def _nearest(axis: Windows, size: int) -> npt.NDArray[np.intp]:
     return np.clip(halves // (2 * axis.stride), 0, axis.count - 1).astype(np.intp)
 
 
-def _with_legend(
+def with_legend(
     picture: PIL.Image.Image, names: tuple[str, ...], shades: npt.NDArray[np.float64]
 ) -> PIL.Image.Image:
+    """The picture with the names of classes and their colours at its right."""
     small = max(SMALLEST, round(SHARE * math.sqrt(picture.width * picture.height)))
     font = ImageFont.load_default(small)
     width = max(math.ceil(font.getlength(name)) for name in names)

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from drawn_maps import DrawnMap, about, noise, stored
 
+from drawn_maps import DrawnMap, about, noise, stored
 from fullconv.errors import FullconvError, InputError, UsageError
 from fullconv.storage.maps import exports
 from fullconv.storage.maps.exports import export, format_of
@@ -224,7 +224,7 @@ MEASURE = """
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
 def test_a_large_map_does_not_take_its_own_size(name, tmp_path):
     """128 MB of scores; of 64 MB, or 512, the same is taken."""
-    folders = [str(Path(__file__).parent), str(Path(exports.__file__).parents[4])]
+    folders = [str(Path(__file__).parents[3]), str(Path(exports.__file__).parents[4])]
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(MEASURE), name, "8192", *folders],
         cwd=tmp_path, capture_output=True, text=True, check=False,
