@@ -14,7 +14,8 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from drawn_maps import noise, stored
+
+import drawn_maps
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
@@ -36,8 +37,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             tmp_path / "labelled" / name / "1.png"
         )
     # A map of the photograph, as "fullconv scan" makes them.
-    drawn = noise(29, 37, classes=("brick", "grass", "gravel"), source="photo.png")
-    stored(tmp_path / "photo-map", drawn)
+    drawn = drawn_maps.noise(29, 37, classes=("brick", "grass", "gravel"), source="photo.png")
+    drawn_maps.stored(tmp_path / "photo-map", drawn)
     # What docs/study.md trains: its own network, on bright and dark images.
     (code, *_) = blocks(ROOT / "docs" / "study.md", "python")
     (tmp_path / "net.py").write_text(code)
