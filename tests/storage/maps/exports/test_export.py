@@ -184,6 +184,20 @@ def test_a_folder_that_is_not_there(name, tmp_path):
     )
 
 
+def test_a_map_of_one_cell(name, tmp_path):
+    drawn = noise(1, 1)
+    drawn.scores[:] = 0.5
+    export(drawn, tmp_path / name)
+    assert (tmp_path / name).exists()
+
+
+def test_a_name_that_no_text_can_hold(name, tmp_path):
+    folder = tmp_path / "a"
+    folder.mkdir()
+    made = export(noise(), folder / f"b\udcff\x01{name}")
+    assert made.path.exists()
+
+
 def test_pieces_are_whole_tiles_that_cover_all_once_and_fit():
     for rows, cols, values in ((1000, 700, 3), (5, 5, 1), (256, 257, 100)):
         seen = np.zeros((rows, cols), int)

@@ -4,9 +4,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import tifffile
-from drawn_maps import DrawnMap, about, frame, noise
 
-from fullconv.errors import MissingExtraError
+from drawn_maps import DrawnMap, about, frame, noise
+from fullconv.errors import InputError, MissingExtraError
 from fullconv.storage.maps.exports import export, geotiff
 
 rasterio = pytest.importorskip("rasterio")
@@ -46,6 +46,12 @@ def test_bounds_and_reference_system(tmp_path):
         left, top = 500_000 + 120, 4_000_000 - 120
         assert file.bounds == (left, top - 53 * 80, left + 41 * 80, top)
         assert file.xy(0, 0) == (500_160, 3_999_840)  # the centre of the first window: px 16
+
+
+def test_a_reference_system_that_is_none(tmp_path):
+    given = noise(frame=frame(crs="EARTH[]", transform=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0]))
+    with pytest.raises(InputError, match="the map has a reference system that GDAL does not know"):
+        export(given, tmp_path / "map.tif")
 
 
 def test_a_turned_image_gives_a_turned_map(tmp_path):

@@ -33,17 +33,19 @@ class Channels:
 
     def __post_init__(self) -> None:
         held = numbers_in(self.given)
+        known = held if isinstance(held, range) else frozenset(held)
         if not self.numbers:
             raise UsageError("no class was asked for.", hint="Leave them out to get all of them.")
         for number in self.numbers:
-            if number not in held:
+            if number not in known:
                 raise UsageError(
                     f"class {number} is not in the map.",
                     why=f"It holds {_listed(held)}.",
                     hint="Scan again with it, or leave it out.",
                 )
         if self.given.numbers:
-            places = np.array([self.given.numbers.index(number) for number in self.numbers])
+            there = {number: place for place, number in enumerate(self.given.numbers)}
+            places = np.array([there[number] for number in self.numbers])
         else:  # from a class to its place here; the last one is that of all others
             places = np.full(NO_CLASS + 1, len(self.numbers))  # NO_CLASS is the largest
             places[list(self.numbers)] = np.arange(len(self.numbers))
@@ -66,7 +68,7 @@ class Channels:
         """Each with its name."""
         names = self.given.about.classes
         return tuple(
-            Channel(number, _plain(names[number]) if names else f"class {number}")
+            Channel(number, (plain(names[number]) if names else "") or f"class {number}")
             for number in self.numbers
         )
 
@@ -125,6 +127,6 @@ def _listed(numbers: Sequence[int]) -> str:
     return f"{one} {', '.join(map(str, numbers[:8]))}{more}"
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """A name on one line, without what XML and other formats cannot hold."""
     return " ".join("".join(c if c.isprintable() else " " for c in name).split())

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fullconv.errors import FullconvError, MissingExtraError
+from fullconv.errors import FullconvError, InputError, MissingExtraError
 from fullconv.storage.files import atomic
 from fullconv.storage.folders import scratch
 from fullconv.storage.maps.exports.channels import Channels
@@ -34,6 +34,7 @@ def write(channels: Channels, path: Path) -> dict[str, Any]:
     """
     rasterio = import_rasterio()
     placement = Placement.of(channels.given.about)
+    crs = _reference(rasterio, placement.crs, path)
     with (
         scratch(path) as folder,
         atomic(path) as part,
@@ -46,7 +47,7 @@ def write(channels: Channels, path: Path) -> dict[str, Any]:
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         plain, made = folder / "plain.tif", folder / "cog.tif"
         try:
-            _write_plain(plain, channels, placement)
+            _write_plain(plain, channels, placement, crs)
             if not said:
                 _copy(plain, made, len(channels))
         except rasterio.errors.RasterioError as error:
@@ -77,6 +78,19 @@ def _failures() -> Iterator[list[str]]:
         logger.removeHandler(listener)
 
 
+def _reference(rasterio: Any, wkt: str, path: Path) -> Any:
+    """The reference system, None for none. Raises InputError for one that GDAL does not know."""
+    try:
+        return rasterio.crs.CRS.from_wkt(wkt) if wkt else None
+    except rasterio.errors.CRSError as error:
+        raise InputError(
+            "the map has a reference system that GDAL does not know.",
+            where=str(path),
+            why=f"It says: {error}.",
+            hint="Write another format.",
+        ) from error
+
+
 def _reason(error: BaseException) -> str:
     """What began it: rasterio raises "see previous exception" on top of that."""
     while error.__cause__ is not None:
@@ -99,7 +113,7 @@ def _copy(plain: Path, made: Path, bands: int) -> None:
     )
 
 
-def _write_plain(path: Path, channels: Channels, placement: Placement) -> None:
+def _write_plain(path: Path, channels: Channels, placement: Placement, crs: Any) -> None:
     """Write an ordinary GeoTIFF, a few tiles at a time; the other kind can only be copied."""
     import rasterio
     from rasterio.windows import Window
@@ -116,7 +130,7 @@ def _write_plain(path: Path, channels: Channels, placement: Placement) -> None:
         count=len(channels),
         dtype="float32",
         nodata=np.nan,
-        crs=rasterio.crs.CRS.from_wkt(placement.crs) if placement.crs else None,
+        crs=crs,
         transform=None if transform.is_identity else transform,  # which is that of none
         tiled=True,
         blockxsize=TILE,
@@ -131,6 +145,8 @@ def _write_plain(path: Path, channels: Channels, placement: Placement) -> None:
             values=about.values,
             window="×".join(map(str, about.window)),
             stride="×".join(map(str, about.stride)),
+            model=about.model,
+            source=about.source,
         )
         for (top, bottom), (left, right) in pieces(rows, cols, channels.width, tile=TILE):
             block = channels.read((top, bottom), (left, right))
@@ -147,6 +163,7 @@ def import_rasterio() -> Any:
     """The package. Raises MissingExtraError where it is not installed."""
     try:
         import rasterio
+        import rasterio.crs
         import rasterio.errors
     except ImportError as error:
         raise MissingExtraError("rasterio", "geo", "writing GeoTIFF") from error

@@ -13,7 +13,7 @@ from fullconv.storage.class_colors import class_color8
 from fullconv.storage.files import atomic
 from fullconv.storage.folders import scratch
 from fullconv.storage.maps.exports import pyramid
-from fullconv.storage.maps.exports.channels import Channels
+from fullconv.storage.maps.exports.channels import Channels, plain
 from fullconv.storage.maps.exports.placement import Placement, number
 from fullconv.storage.maps.exports.pyramid import TILE, Pyramid
 
@@ -74,7 +74,7 @@ def _metadata(placement: Placement, channels: Channels, name: str) -> dict[str, 
     about = channels.given.about
     return {
         "axes": "CYX",
-        "Name": name,
+        "Name": plain(name),
         "Description": f"A score map of {about.values}. Its top left corner lies at row "
         f"{placement.corner[0]}, column {placement.corner[1]} px of the image at full resolution; "
         f"a cell is {placement.step[0]} by {placement.step[1]} px.",

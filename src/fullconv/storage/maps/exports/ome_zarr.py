@@ -12,7 +12,7 @@ from fullconv.storage.class_colors import class_color8
 from fullconv.storage.description import read_description
 from fullconv.storage.folders import atomic_folder
 from fullconv.storage.maps.exports import pyramid
-from fullconv.storage.maps.exports.channels import Channel, Channels
+from fullconv.storage.maps.exports.channels import Channel, Channels, plain
 from fullconv.storage.maps.exports.placement import Placement, number
 from fullconv.storage.maps.exports.pyramid import Pyramid
 
@@ -34,7 +34,8 @@ def write(channels: Channels, path: Path) -> dict[str, Any]:
     with atomic_folder(path, replaces=is_ome_zarr, kind=KIND) as part:
         built = pyramid.build(part, channels)
         group = zarr.open_group(str(part), mode="r+", zarr_format=3)
-        group.update_attributes({"ome": metadata(path.name, placement, built, channels)})
+        ome = metadata(path.name, placement, built, channels)
+        group.update_attributes({"ome": ome, "fullconv": channels.given.about.to_dict()})
     return {"levels": [list(level.shape[1:]) for level in built.levels]}
 
 
@@ -49,7 +50,7 @@ def metadata(name: str, placement: Placement, built: Pyramid, channels: Channels
         "version": VERSION,
         "multiscales": [
             {
-                "name": name,
+                "name": plain(name),
                 "axes": [
                     {"name": "c", "type": "channel"},
                     {"name": "y", **space},

@@ -52,6 +52,8 @@ class Placement:
         )
         step = tuple(factor * stride for factor, stride in zip(scale, about.stride, strict=True))
         mpp, transform = frame.get("mpp"), frame.get("transform")
+        if mpp is not None and not all(0 < size < float("inf") for size in mpp):
+            mpp = None  # what a file says that does not know
         return cls(
             (corner[0], corner[1]),
             (step[0], step[1]),
