@@ -65,9 +65,11 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 def put(path: Path, content: bytes) -> None:
     """Write a file as `atomic` does, unless it holds this content already."""
-    if not path.is_file() or path.read_bytes() != content:
-        with atomic(path) as part:
-            part.write_bytes(content)
+    with suppress(OSError):
+        if path.read_bytes() == content:
+            return
+    with atomic(path) as part:
+        part.write_bytes(content)
 
 
 def make_folder(path: Path) -> None:
@@ -75,9 +77,9 @@ def make_folder(path: Path) -> None:
 
     Raises FullconvError if that cannot be, or a file is in the way.
     """
-    missing = [path, *path.parents]
-    missing = missing[: next(n for n, folder in enumerate(missing) if folder.exists())]
+    above = [path, *path.parents]
     try:
+        missing = above[: next(n for n, folder in enumerate(above) if folder.exists())]
         for folder in reversed(missing):
             folder.mkdir(exist_ok=True)
             _flush_folder(folder.parent)

@@ -30,6 +30,8 @@ from fullconv.storage.raster import (
 GREY = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.MINISWHITE)
 JPEG = (6, 7, 34892)  # tifffile turns the YCbCr of these into RGB
 CODESTREAMS = (7, 33003, 33004, 33005, 34712)  # JPEG and JPEG 2000: complete if they end in FFD9
+ENDS = (b"\xff\xd9",)
+RESTARTS = tuple(bytes([0xFF, 0xD0 + number]) for number in range(8))
 ASSOCIATED, UNASSOCIATED = 1, 2  # ExtraSamples that mean opacity
 VALUE_SIZES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 METADATA = 700  # tags from here on are XMP and private ones: no image depends on them
@@ -216,8 +218,10 @@ def check_segment(file: BinaryIO, length: int, page: tifffile.TiffPage, index: i
     if page.compression in CODESTREAMS:
         tail = min(size, 64)
         file.seek(start + size - tail)
-        # Writers pad segments to an even or aligned length with zeros.
-        if not file.read(tail).rstrip(b"\0").endswith(b"\xff\xd9"):
+        # Writers pad segments to an even or aligned length with zeros. In NDPI the tiles are what
+        # lies between restart markers of one JPEG.
+        ends = ENDS if page.jpegheader is None else (*ENDS, *RESTARTS)
+        if not file.read(tail).rstrip(b"\0").endswith(ends):
             raise cut_short(f"{place} does not end in the JPEG end marker FFD9")
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fullconv.storage.maps import Fault, MapAbout, MapWriter
+from fullconv.storage.maps import MapAbout, MapWriter
+from fullconv.storage.sources import Fault
 
 CELLS, K, CHUNK = (15, 17), 6, (8, 9)
 SHAPE = (*CELLS, K)
@@ -51,9 +52,10 @@ def faults(index: tuple[int, ...]) -> list[Fault]:
     return [Fault((0, 0, 8, 8), "missing"), shared] if index[1] else [shared]
 
 
-def begin(path: Path, dtype: str = "float32", **changes: Any) -> MapWriter:
-    given = about(**changes)
-    return MapWriter.create_or_resume(path, given, SHAPE, CHUNK, dtype)
+def begin(
+    path: Path, dtype: str = "float32", chunk: tuple[int, int] = CHUNK, **changes: Any
+) -> MapWriter:
+    return MapWriter.create_or_resume(path, about(**changes), SHAPE, chunk, dtype)
 
 
 def fill(path: Path, dtype: str = "float32", **changes: Any) -> MapWriter:

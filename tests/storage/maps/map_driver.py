@@ -1,7 +1,7 @@
 """Write a map, be killed, go on, and compare: `python map_driver.py HOW FOLDER RUNS`.
 
     every-step   killed before every step on the disk, one run for each
-    power        at every step the power goes: what was not flushed may be lost
+    power        at every step the power goes: what was not flushed may be lost, chosen by RUNS
     random       killed at random moments, several times in a run
 
 Runs are forked, so that each takes hundredths of a second. Prints what was done as JSON, and ends
@@ -28,13 +28,14 @@ from disk_events import watched
 from lost_power import Disk
 
 KEPT = ("top", 2)  # two arrays, so that a chunk is two files
+CHUNK = (8, map_contents.CELLS[1])  # two chunks, each step of which is hit
 
 
 def write(
     target: Path, report: int = -1, promised: frozenset[tuple[int, ...]] = frozenset()
 ) -> None:
     """Go on with a map to its end, and say of each chunk on `report` that it is done."""
-    with map_contents.begin(target, "float16", kept=KEPT) as writer:
+    with map_contents.begin(target, "float16", CHUNK, kept=KEPT) as writer:
         lost = promised - writer.done
         assert not lost, f"{sorted(lost)} were done and are not any more; {writer.remarks}"
         # First from the last to the first, then the other way: what comes out must not tell.
@@ -96,12 +97,14 @@ def check(name: str, target: Path, wanted: dict[str, bytes | None]) -> None:
         sys.exit(f"{name}: {other} differ; {sorted(found)}")
 
 
-def at_steps(folder: Path, wanted: dict[str, bytes | None], *, power: bool) -> dict[str, int]:
+def at_steps(
+    folder: Path, wanted: dict[str, bytes | None], *, power: bool, seed: int
+) -> dict[str, int]:
     """Killed at every step there is, each time in a new folder."""
     for number in itertools.count(1):
         run, cut = folder / "run", folder / "cut"
         run.mkdir()
-        disk = Disk(run, number) if power else None
+        disk = Disk(run, seed * 1000 + number) if power else None
         reader, report = os.pipe()
         target = run / "new" / "map"
         process = forked(lambda: killed_at(number, target, disk, cut, report))  # noqa: B023
@@ -149,7 +152,7 @@ def main() -> None:
     done = (
         at_random(folder, wanted, runs)
         if how == "random"
-        else at_steps(folder, wanted, power=how == "power")
+        else at_steps(folder, wanted, power=how == "power", seed=runs)
     )
     print(json.dumps(done))
 

@@ -31,13 +31,14 @@ def driven(how: str, folder: Path, runs: int = 0) -> dict[str, int]:
 
 def test_killed_at_every_step_on_the_disk(memory_disk):
     done = driven("every-step", memory_disk)
-    assert done["steps"] > 80  # of each chunk: two files, and a line of the journal
+    assert done["steps"] > 60  # of each chunk: two files, and a line of the journal
 
 
-def test_no_power_at_any_step(memory_disk):
+@pytest.mark.parametrize("seed", range(20 if NIGHTLY else 1))
+def test_no_power_at_any_step(seed, memory_disk):
     """What was not flushed may be lost; what was reported as written was flushed."""
-    done = driven("power", memory_disk)
-    assert done["steps"] > 80
+    done = driven("power", memory_disk, seed)
+    assert done["steps"] > 60
 
 
 def test_killed_at_random_moments(memory_disk):

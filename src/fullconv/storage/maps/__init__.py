@@ -17,13 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fullconv.storage.maps.about import MapAbout
-    from fullconv.storage.maps.faults import Fault
     from fullconv.storage.maps.layout import Layout
     from fullconv.storage.maps.store import ScoreMapStore, open_map
     from fullconv.storage.maps.writer import MapWriter
 
 _HOMES = {
-    "Fault": "faults",
     "Layout": "layout",
     "MapAbout": "about",
     "MapWriter": "writer",
@@ -31,7 +29,7 @@ _HOMES = {
     "open_map": "store",
 }
 
-__all__ = ["Fault", "Layout", "MapAbout", "MapWriter", "ScoreMapStore", "open_map"]
+__all__ = ["Layout", "MapAbout", "MapWriter", "ScoreMapStore", "open_map"]
 
 
 def __getattr__(name: str) -> Any:

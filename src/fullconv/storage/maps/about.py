@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from fractions import Fraction
 from typing import Any, Literal
 
 from fullconv.errors import UsageError
@@ -29,7 +30,8 @@ class MapAbout:
         offset: px of the source where the window of the first cell starts, per axis; () for zeros.
         padded: px added after the end of each axis, by reflection, so that every px is covered; ()
             for none.
-        frame: where the source's px lie in the world or at level 0, as a source says it.
+        frame: where the source's px lie in the world or at level 0, as `dataclasses.asdict` of the
+            source's frame has it; fractions become text, "3/2".
         classes: names of all classes of the network, in order, or None.
         kept: which classes are stored: "all", their numbers, or ("top", k).
         values: "scores" or "probabilities" (0 to 1).
@@ -63,7 +65,9 @@ class MapAbout:
         for name in ("offset", "padded"):
             object.__setattr__(self, name, tuple(getattr(self, name)) or zeros)
         for name in ("frame", "settings"):  # as they are when read again
-            object.__setattr__(self, name, json.loads(json.dumps(getattr(self, name))))
+            object.__setattr__(
+                self, name, json.loads(json.dumps(getattr(self, name), default=_text))
+            )
         if self.values not in VALUES:
             raise UsageError(f"values={self.values!r} must be one of {', '.join(VALUES)}.")
         if not len(zeros) == len(self.offset) == len(self.padded):
@@ -110,6 +114,13 @@ class MapAbout:
         return cls(**given)
 
 
+def _text(value: Any) -> str:
+    """A fraction as JSON holds it exactly."""
+    if isinstance(value, Fraction):
+        return str(value)
+    raise TypeError(f"{value!r} cannot be an attribute of a map")
+
+
 def _check_kept(kept: Any) -> None:
     """Refuse what names no classes."""
     if kept == "all":
@@ -136,25 +147,36 @@ def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[st
             for key in dict.fromkeys((*old, *new)):
                 if old.get(key) != new.get(key):
                     yield f"{name} {key}: {_short(old.get(key))} there, {_short(new.get(key))} now"
-        elif name == "classes" and isinstance(old, list) and isinstance(new, list):
+        elif name == "classes":
             yield _renamed(old, new)
+        elif name == "kept":
+            yield f"kept: {_chosen(old)} there, {_chosen(new)} now"
         else:
             yield f"{name}: {_short(old)} there, {_short(new)} now"
 
 
-def _renamed(old: list[str], new: list[str]) -> str:
-    """The first class that has another name."""
-    if len(old) != len(new):
-        return f"classes: {len(old)} names there, {len(new)} now"
+def _renamed(old: list[str] | None, new: list[str] | None) -> str:
+    """The first class that has another name, or how many have names."""
+    if old is None or new is None or len(old) != len(new):
+        there, now = ("none" if names is None else len(names) for names in (old, new))
+        return f"names of classes: {there} there, {now} now"
     number = next(k for k, pair in enumerate(zip(old, new, strict=True)) if pair[0] != pair[1])
-    return f"classes: {number} is {_short(old[number])} there, {_short(new[number])} now"
+    return f"name of class {number}: {_short(old[number])} there, {_short(new[number])} now"
+
+
+def _chosen(kept: Any) -> str:
+    if isinstance(kept, Mapping):
+        return f"top {kept['top']}"
+    return _short(", ".join(map(str, kept))) if isinstance(kept, list) else str(kept)
 
 
 def _short(value: Any) -> str:
     if isinstance(value, str) and len(value) == 64:
         return f"{value[:8]}…"  # a checksum
-    if isinstance(value, list) and value and all(type(entry) is int for entry in value):
+    if isinstance(value, list) and all(type(entry) is int for entry in value):
         text = times(value)
+    elif isinstance(value, list):
+        text = ", ".join(map(str, value))
     else:
         text = "none" if value is None else str(value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"

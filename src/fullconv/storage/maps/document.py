@@ -16,8 +16,9 @@ from typing import Any
 from fullconv.errors import InputError, UsageError
 from fullconv.storage.description import read_description, to_text
 from fullconv.storage.maps.about import MapAbout
-from fullconv.storage.maps.faults import Fault, from_lists, to_lists
+from fullconv.storage.maps.faults import from_lists, to_lists
 from fullconv.storage.maps.layout import SKIPPED, TOP, Layout
+from fullconv.storage.sources.source import Fault
 
 NAME = "zarr.json"
 KEY = "fullconv"
@@ -75,10 +76,13 @@ def read_document(root: Path) -> Document:
 
     Raises InputError if there is no map, or another version of fullconv made it.
     """
-    if not root.is_dir():
-        found = "is a file, and a map is a folder" if root.exists() else "there is no such map"
-        raise InputError(f"{found}.", where=str(root))
-    given = read_description(root / NAME) if (root / NAME).exists() else {}
+    try:
+        if not root.is_dir():
+            found = "is a file, and a map is a folder" if root.exists() else "there is no such map"
+            raise InputError(f"{found}.", where=str(root))
+        given = read_description(root / NAME) if (root / NAME).exists() else {}
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}.", where=str(root)) from error
     attributes = given.get("attributes")
     attributes = attributes.get(KEY) if isinstance(attributes, dict) else None
     if not isinstance(attributes, dict) or attributes.get("format") != FORMAT:

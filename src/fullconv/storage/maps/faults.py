@@ -3,46 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from fullconv.geometry import Box
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Px of the source that could not be read.
-
-    Attributes:
-        box: half-open, in px of the source.
-        why: what was found there, one sentence.
-    """
-
-    box: Box
-    why: str
+from fullconv.storage.sources.source import Fault
 
 
-class FaultLike(Protocol):
-    """Anything that says where and why."""
-
-    @property
-    def box(self) -> Box:
-        """Half-open, in px of the source."""
-
-    @property
-    def why(self) -> str:
-        """What was found there."""
-
-
-def collected(faults: Iterable[FaultLike]) -> tuple[Fault, ...]:
+def collected(faults: Iterable[Fault]) -> tuple[Fault, ...]:
     """Each fault once, in the order of their boxes: chunks share the px around their seams."""
-    once = {(tuple(map(int, fault.box)), fault.why) for fault in faults}
-    return tuple(Fault(box, why) for box, why in sorted(once))
+    return tuple(sorted(set(faults), key=lambda fault: (fault.box, fault.why)))
 
 
-def to_lists(faults: Iterable[FaultLike]) -> list[list[Any]]:
+def to_lists(faults: Iterable[Fault]) -> list[list[Any]]:
     """`[[box, why], …]` for JSON, in order."""
-    return [[list(fault.box), fault.why] for fault in collected(faults)]
+    return [[[int(edge) for edge in fault.box], fault.why] for fault in collected(faults)]
 
 
 def from_lists(value: Any) -> tuple[Fault, ...]:

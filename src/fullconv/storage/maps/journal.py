@@ -20,8 +20,9 @@ from fullconv.errors import FullconvError, InputError, listed
 from fullconv.storage.description import SEAL, is_sealed, sealed
 from fullconv.storage.files import REMEDIES, put
 from fullconv.storage.maps.about import MapAbout, differences
-from fullconv.storage.maps.faults import Fault, from_lists, to_lists
+from fullconv.storage.maps.faults import from_lists, to_lists
 from fullconv.storage.maps.layout import Index, Layout
+from fullconv.storage.sources.source import Fault
 
 NAME = "journal.jsonl"
 FORMAT = "fullconv map journal 1"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from fullconv.storage.maps import journal
 from fullconv.storage.maps.about import MapAbout
 from fullconv.storage.maps.cells import Floats, best, floats
 from fullconv.storage.maps.document import Document, read_document
-from fullconv.storage.maps.faults import Fault, collected
+from fullconv.storage.maps.faults import collected
 from fullconv.storage.maps.journal import Entry
 from fullconv.storage.maps.layout import CLASSES, SCORES, Index, Layout, Span
+from fullconv.storage.sources.source import Fault, Frame
 
 Array = npt.NDArray[Any]
 
@@ -103,9 +105,27 @@ class ScoreMapStore:
         return self.about.grid
 
     @property
-    def frame(self) -> Mapping[str, Any]:
-        """Where the source's px lie in the world or at level 0, as its source said it."""
-        return self.about.frame
+    def frame(self) -> Frame:
+        """Where the source's px lie at level 0 and in the world.
+
+        Raises InputError if the map holds something else there.
+        """
+        given = self.about.frame
+        if not given:
+            return Frame.plain(len(self.about.size))
+        mpp, transform = given.get("mpp"), given.get("transform")
+        try:
+            return Frame(
+                tuple(map(Fraction, given["origin"])),
+                tuple(map(Fraction, given["scale"])),
+                None if mpp is None else (float(mpp[0]), float(mpp[1])),
+                str(given.get("crs") or ""),
+                None if transform is None else tuple(map(float, transform)),
+            )
+        except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError) as error:
+            raise InputError(
+                "its frame is damaged, or was changed.", where=str(self.path), why=f"It is {given}."
+            ) from error
 
     @property
     def numbers(self) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -28,9 +28,10 @@ from fullconv.storage.maps.about import MapAbout, differences
 from fullconv.storage.maps.cells import stored
 from fullconv.storage.maps.chunks import Encoder
 from fullconv.storage.maps.document import Document, read_document
-from fullconv.storage.maps.faults import FaultLike, collected
+from fullconv.storage.maps.faults import collected
 from fullconv.storage.maps.journal import Entry, Journal
 from fullconv.storage.maps.layout import Index, Layout
+from fullconv.storage.sources.source import Fault
 
 
 class MapWriter:
@@ -43,7 +44,14 @@ class MapWriter:
         remarks: what was found amiss when it was opened, a sentence each.
     """
 
-    def __init__(self, path: Path, about: MapAbout, layout: Layout, held: ExitStack) -> None:
+    def __init__(
+        self,
+        path: Path,
+        about: MapAbout,
+        layout: Layout,
+        held: ExitStack,
+        verified: Callable[[int, int], None] | None = None,
+    ) -> None:
         """Go on with the map in a folder that `held` keeps for this process, or begin one there.
 
         See `create_or_resume`, which is how a map is opened.
@@ -56,6 +64,7 @@ class MapWriter:
         self.about = about
         self._encoder = Encoder(layout)
         self._complete = there is not None and there.complete
+        self._closed = False
         self._entering = Lock()
         if there is None:
             self._put_document(Document(about, layout))
@@ -63,7 +72,7 @@ class MapWriter:
             make_folder(path / name)
             put(path / name / document.NAME, content)
         self._tidy()
-        self._open_journal(begun=there is not None)
+        self._open_journal(begun=there is not None, verified=verified)
 
     @classmethod
     def create_or_resume(
@@ -73,6 +82,8 @@ class MapWriter:
         shape: Sequence[int],
         chunk: Sequence[int],
         dtype: str = "float32",
+        *,
+        verified: Callable[[int, int], None] | None = None,
     ) -> MapWriter:
         """Begin a map in a folder, or go on with the one that is there.
 
@@ -83,6 +94,7 @@ class MapWriter:
                 are stored; any number of axes before K.
             chunk: `(rows, cols)` of a chunk.
             dtype: "float32", "float16", or "uint8" for probabilities.
+            verified: called with how many chunks of how many have been verified.
 
         What the journal of a map that is there claims is verified: all files are read.
 
@@ -99,7 +111,7 @@ class MapWriter:
             make_folder(root)
             with ExitStack() as held:
                 held.enter_context(locked(root, leave=False))
-                writer = cls(root, about, layout, held)
+                writer = cls(root, about, layout, held, verified)
                 writer._held = held.pop_all()
             return writer
         except BaseException:
@@ -118,9 +130,7 @@ class MapWriter:
         """Whether the map is marked complete."""
         return self._complete
 
-    def write(
-        self, index: Index, block: npt.NDArray[Any], faults: Iterable[FaultLike] = ()
-    ) -> None:
+    def write(self, index: Index, block: npt.NDArray[Any], faults: Iterable[Fault] = ()) -> None:
         """Write a chunk. When this returns, it is on the disk and in the journal.
 
         A chunk may be written again; what is written last counts. Threads may write different
@@ -136,6 +146,7 @@ class MapWriter:
         its type cannot hold, and FullconvError if it cannot be written; what was written before
         stays.
         """
+        self._check_open()
         if index not in self.layout:
             raise IndexError(f"chunk {index} is outside a map of {times(self.layout.counts)}")
         expected = *(stop - start for start, stop in self.layout.span(index)), self.layout.shape[-1]
@@ -156,6 +167,7 @@ class MapWriter:
 
         FullconvError if that cannot be written; the same call may be made again.
         """
+        self._check_open()
         done, total = len(self.done), len(self.layout)
         if done < total:
             raise IncompleteError(
@@ -171,7 +183,8 @@ class MapWriter:
         self._complete = True
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """Let go of the folder; nothing is written any more."""
+        self._closed = True
         self._held.close()
 
     def __enter__(self) -> MapWriter:
@@ -185,16 +198,20 @@ class MapWriter:
     ) -> None:
         self.close()
 
-    def _open_journal(self, *, begun: bool) -> None:
+    def _open_journal(self, *, begun: bool, verified: Callable[[int, int], None] | None) -> None:
         """Verify what the journal claims, and take back what is not so."""
         path = self.path / journal.NAME
         self.remarks: tuple[str, ...] = ()
         lost = begun and not path.exists()
         self._journal = Journal(path, self.about, self.layout)
         entries = self._journal.entries
-        unsound = [index for index, entry in entries.items() if not entry.holds(self.path)]
-        for index in unsound:
-            del entries[index]
+        unsound = []
+        for count, entry in enumerate(list(entries.values()), 1):
+            if not entry.holds(self.path):
+                unsound.append(entry.index)
+                del entries[entry.index]
+            if verified is not None:
+                verified(count, len(entries) + len(unsound))
         if self._complete and len(entries) < len(self.layout):
             self._reopen()
         if unsound:
@@ -208,6 +225,10 @@ class MapWriter:
             )
         if lost:
             self.remarks += (f"There is no {journal.NAME}: all chunks will be written again.",)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ValueError(f"the map {self.path} was closed, and others may write it")
 
     def _reopen(self) -> None:
         """Mark a complete map incomplete, before a chunk of it changes."""
@@ -260,11 +281,11 @@ def _check_fits(about: MapAbout, layout: Layout) -> None:
 
 def _check_place(root: Path) -> None:
     """Refuse a file, and a folder with something else in it."""
-    if root.exists() and not root.is_dir():
-        raise InputError(
-            "is a file, and a map is a folder.", where=str(root), hint="Name another target."
-        )
     try:
+        if root.exists() and not root.is_dir():
+            raise InputError(
+                "is a file, and a map is a folder.", where=str(root), hint="Name another target."
+            )
         names = {entry.name for entry in root.iterdir()} if root.exists() else set()
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}.", where=str(root)) from error

@@ -21,13 +21,14 @@ from fullconv.errors import InputError
 from fullconv.geometry import Box, times
 from fullconv.storage.amounts import written_bytes
 from fullconv.storage.formats import exif_orientation
-from fullconv.storage.raster import Array, count
+from fullconv.storage.raster import Array, count, cut_short
 from fullconv.storage.sources.source import Fault, Region
 from fullconv.storage.sources.stored import Stored
 
 MOST = 512
 """Px that one byte of a JPEG can hold: at least one bit for each block of 8×8 px."""
-AT_A_TIME = 1 << 20  # bytes of the file between two looks at what is mapped
+AT_A_TIME = 1 << 16  # bytes of the file, after which what was written is let go of
+HEADER = 1 << 20  # bytes in which the first scan begins
 STANDALONE = (0x01, *range(0xD0, 0xD9))  # markers without a length
 FRAMES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
 PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
@@ -81,7 +82,7 @@ class _Mapped(JpegImageFile):
     def load_read(self, read_bytes: int) -> bytes:
         if self.let_go is not None:
             self.let_go()
-        return super().load_read(max(read_bytes, AT_A_TIME))
+        return super().load_read(AT_A_TIME)
 
 
 class Jpeg(Stored):
@@ -94,6 +95,8 @@ class Jpeg(Stored):
     def __init__(self, file: BinaryIO, length: int, budget: int) -> None:
         self._file = file
         picture = _Mapped(file)
+        if not picture.tile:
+            raise cut_short(f"it ends at byte {length:,}, before its pixels")
         width, height = picture.size
         self.size, self._mode = (height, width), picture.mode
         self.orientation = exif_orientation(picture.info.get("exif", b""))
@@ -106,7 +109,7 @@ class Jpeg(Stored):
                 hint="Copy or download it again; or it was made to fill the memory.",
             )
         file.seek(0)
-        head = head_of(file.read(AT_A_TIME))
+        head = head_of(file.read(HEADER))
         area = height * width
         whole = area * self._samples
         # Libjpeg keeps all coefficients, of two bytes, until the last scan.
@@ -119,9 +122,10 @@ class Jpeg(Stored):
                 why="It is a progressive JPEG, of which no row is complete before the end.",
                 hint="Raise the limit, or save the image as a tiled TIFF or a baseline JPEG.",
             )
+        self._burst = 4 * AT_A_TIME * whole // length  # px from so many bytes, and some more
         self._rows: Array | None = None
         self._map: mmap.mmap | None = None
-        self._end = height
+        self._end, self._why = height, ""
 
     def read(self, box: Box) -> Region:
         """Copied from what was decoded."""
@@ -140,20 +144,21 @@ class Jpeg(Stored):
             self._map.madvise(mmap.MADV_DONTNEED)
         if end >= bottom:
             return Region(pixels)
-        why = f"the file is cut short: its pixels end in row {self._end:,}"
-        return Region(pixels, (Fault((end, left, bottom, right), why),))
+        return Region(pixels, (Fault((end, left, bottom, right), self._why),))
 
     def _decoded(self) -> Array:
-        rows, self._map, whole = self._decode(0)
-        if not whole:
+        rows, self._map, why = self._decode(0)
+        if why:
             # Which rows the decoder came to: those that are the same whatever was there before.
             others, _, _ = self._decode(255)
             same = (np.array_equal(one, other) for one, other in zip(rows, others, strict=True))
             self._end = next((row for row, alike in enumerate(same) if not alike), self.size[0])
+            cut = f"the file is cut short: its pixels end in row {self._end:,}"
+            self._why = cut if "truncated" in why else f"it cannot be decoded ({why})"
         return rows
 
-    def _decode(self, fill: int) -> tuple[Array, mmap.mmap | None, bool]:
-        """All rows, where `fill` was before; their map if they are in a file; and whether whole."""
+    def _decode(self, fill: int) -> tuple[Array, mmap.mmap | None, str]:
+        """All rows, where `fill` was before; their map if in a file; and why they are not whole."""
         height, width = self.size
         shape = (height, width, self._samples)
         memory = None if self._in_memory else self._temporary(height * width * self._samples)
@@ -170,10 +175,8 @@ class Jpeg(Stored):
         try:
             picture.load()
         except OSError as error:
-            if "truncated" not in str(error):
-                raise InputError(f"cannot be decoded as JPEG: {error}.") from error
-            return rows, memory, False
-        return rows, memory, True
+            return rows, memory, str(error)
+        return rows, memory, ""
 
     def _temporary(self, size: int) -> mmap.mmap:
         """A file without a name, which is gone with its map. Its place on the disk is sure."""
@@ -202,7 +205,9 @@ class Jpeg(Stored):
     def beside(self, box: Box) -> int:
         """What decoding takes, and a copy for other colours."""
         copy = 4 * self.bytes_of(box) if self._mode == "CMYK" else self.bytes_of(box)
-        return 4 * AT_A_TIME + self._kept + copy
+        # Of a file that is mapped, what was touched since it was last let go of counts too.
+        rows = 0 if self._in_memory else (box[2] - box[0]) * self.size[1] * self._samples
+        return 4 * HEADER + self._kept + copy + max(rows, self._burst)
 
     def close(self) -> None:
         """Let go of the image."""

@@ -15,7 +15,7 @@ from fullconv.errors import InputError
 from fullconv.geometry import Box
 from fullconv.storage.sources.file_source import Opened
 from fullconv.storage.sources.formats.geotiff import located
-from fullconv.storage.sources.formats.tiffs import page_pixels
+from fullconv.storage.sources.formats.tiffs import page_mask, page_pixels
 from fullconv.storage.sources.levels import chosen_level, level_scale
 from fullconv.storage.sources.source import Frame, Region, slices
 from fullconv.storage.sources.stored import Stored
@@ -53,7 +53,7 @@ def open_tiff(
     nodata = _nodata(first)
     stored, orientation = page_pixels(file, length, levels[number], channels, budget, nodata)
     if (mask := _mask(tiff, levels[number][0])) is not None:
-        stored = Masked(stored, page_pixels(file, length, [mask], 1, budget)[0])
+        stored = Masked(stored, page_mask(file, length, mask, budget))
     frame = Frame((Fraction(0),) * 2, scales[number], micrometres)
     if GEO_KEYS in first.tags:
         frame = located(path, frame)

@@ -60,6 +60,13 @@ def page_pixels(
     return Segments(file, length, pages, form, budget, nodata), form.orientation
 
 
+def page_mask(file: BinaryIO, length: int, page: tifffile.TiffPage, budget: int) -> Stored:
+    """A page that masks another: 0 where that has no data."""
+    check_listing(page)
+    form = Layout((page.imagelength, page.imagewidth), 1, 1, (), 1)
+    return Segments(file, length, [page], form, budget, None)
+
+
 class Segments(Segmented):
     """A page in tiles or strips, or several such pages with one channel each."""
 
