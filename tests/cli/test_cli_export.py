@@ -156,6 +156,8 @@ def test_an_incomplete_map(fullconv, here, drawn):
         (["scan", "-o", "scan/a.tif"], 2, "-o: scan/a.tif lies in the map that is written."),
         (["scan", "-o", "photo.png", "--image", "photo.png"], 2,
          "-o: photo.png would overwrite the image."),
+        (["scan", "-o", "photo.png"], 2,
+         "-o: photo.png would overwrite the image that was scanned."),
         (["scan", "-o", "no/a.geojson"], 1, "cannot be written: the folder "),
         (["none", "-o", "a.tif"], 3, "none: there is no such map."),
         (["photo.png", "-o", "a.tif"], 3, "photo.png: is a file, and a map is a folder."),
@@ -177,7 +179,7 @@ def test_what_is_there_is_replaced_but_for_other_folders(fullconv, here, drawn):
     stored(here / "other.zarr", noise(5, 5))
     run = fullconv("export", "scan", "-o", "other.zarr")
     assert run.code == 2
-    assert "other.zarr: is there already, and is no OME-Zarr image." in run.error
+    assert "other.zarr: is there already, and is no OME-Zarr written by fullconv." in run.error
 
 
 def test_without_rasterio(fullconv, here, drawn, monkeypatch):

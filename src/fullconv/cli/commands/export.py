@@ -75,6 +75,7 @@ def export(
         {"the map": Path(folder), "the image": None if image is None else Path(image)},
     )
     given = _opened(folder, incomplete)
+    distinct({"-o": target.path}, {"the image that was scanned": Path(given.about.source)})
     target.check(folder)
     known, count = given.about.classes, given.layout.shape[-1]
     numbers = [find_class(name, known, count) for name in names] if names else None

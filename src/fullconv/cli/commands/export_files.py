@@ -14,7 +14,7 @@ from fullconv.storage.folders import check_folder
 from fullconv.storage.maps import ScoreMapStore
 from fullconv.storage.maps.exports import Exported, export, format_of
 from fullconv.storage.maps.exports.channels import Channels
-from fullconv.storage.maps.exports.ome_zarr import KIND, is_ome_zarr
+from fullconv.storage.maps.exports.ome_zarr import KIND, is_export
 from fullconv.storage.maps.exports.placement import Placement, number
 from fullconv.storage.outputs import check_writable
 
@@ -48,7 +48,7 @@ class Target:
                 hint="Name another place: what is in a map belongs to it.",
             )
         if self.form == "ome-zarr":
-            check_folder(self.path, replaces=is_ome_zarr, kind=KIND)
+            check_folder(self.path, replaces=is_export, kind=KIND)
         else:
             check_writable(self.path)
 

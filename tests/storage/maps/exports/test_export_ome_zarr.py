@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 import zarr
-from drawn_maps import DrawnMap, about, frame, noise
 
+from drawn_maps import DrawnMap, about, frame, noise
 from fullconv.errors import UsageError
 from fullconv.storage.maps.exports import export
 
@@ -106,9 +106,12 @@ def test_a_folder_that_is_something_else_stays(tmp_path):
     export(noise(), folder)  # an empty one may be replaced
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.txt").write_text("precious")
-    with pytest.raises(UsageError, match="is there already, and is no OME-Zarr image."):
+    with pytest.raises(
+        UsageError, match="is there already, and is no OME-Zarr written by fullconv."
+    ):
         export(noise(), tmp_path / "notes", format="ome-zarr")
-    zarr.create_group(tmp_path / "other.zarr", zarr_format=3)
+    image = zarr.create_group(tmp_path / "other.zarr", zarr_format=3)
+    image.update_attributes({"ome": {"version": "0.5"}})  # what was scanned, perhaps
     with pytest.raises(UsageError, match="is no OME-Zarr"):
         export(noise(), tmp_path / "other.zarr")
     (tmp_path / "bad.zarr").mkdir()

@@ -17,7 +17,7 @@ from fullconv.storage.maps.exports.placement import Placement, number
 from fullconv.storage.maps.exports.pyramid import Pyramid
 
 VERSION = "0.5"
-KIND = "OME-Zarr image"
+KIND = "OME-Zarr written by fullconv"
 SHOWN = 4  # channels that a viewer shows at first, one over the other
 
 
@@ -31,7 +31,7 @@ def write(channels: Channels, path: Path) -> dict[str, Any]:
     import zarr
 
     placement = Placement.of(channels.given.about)
-    with atomic_folder(path, replaces=is_ome_zarr, kind=KIND) as part:
+    with atomic_folder(path, replaces=is_export, kind=KIND) as part:
         built = pyramid.build(part, channels)
         group = zarr.open_group(str(part), mode="r+", zarr_format=3)
         ome = metadata(path.name, placement, built, channels)
@@ -86,14 +86,14 @@ def transformations(placement: Placement, reduced: int) -> list[dict[str, Any]]:
     ]
 
 
-def is_ome_zarr(folder: Path) -> bool:
-    """Whether a folder is an OME-Zarr, which may be replaced by another."""
+def is_export(folder: Path) -> bool:
+    """Whether a folder was written here, and may be replaced: the image scanned may be one too."""
     found = folder / "zarr.json"
     if not found.is_file():
         return False
     with suppress(InputError):  # no JSON at all
         attributes = read_description(found).get("attributes")
-        return isinstance(attributes, dict) and "ome" in attributes
+        return isinstance(attributes, dict) and {"ome", "fullconv"} <= set(attributes)
     return False
 
 
