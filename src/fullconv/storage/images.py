@@ -133,7 +133,7 @@ def decoding(where: Path, name: str) -> Iterator[None]:
         yield
     except InputError as error:
         raise InputError(
-            error.what, where=str(where), why=error.why, hint=error.hint
+            error.what, where=error.where or str(where), why=error.why, hint=error.hint
         ) from error.__cause__
     except FullconvError:
         raise

@@ -145,7 +145,7 @@ def geotiff(folder: Path, pixels: np.ndarray, *, mask: np.ndarray | None = None,
 
 def zarr_array(path: Path, pixels: np.ndarray = RGB, *, chunks=(32, 32, 3), **options) -> Path:
     array = zarr.create_array(
-        path, shape=pixels.shape, chunks=chunks, dtype=pixels.dtype, **options
+        path, shape=pixels.shape, chunks=chunks, dtype=pixels.dtype, overwrite=True, **options
     )
     array[:] = pixels
     return path

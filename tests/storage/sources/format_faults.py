@@ -244,7 +244,11 @@ FAULTS: tuple[Case, ...] = (
     ),
     Case(
         "PNG", "declares rows that do not fit in the memory allowed (a bomb)", "refused, with the "
-        "figure", file("a.png", png(size=(10, 2**30))), Refused("a single row takes 3.0 GiB"),
+        "figure", file("a.png", png(size=(10, 900_000))), Refused("a single row takes 2.6 MiB, and decoding it 23.4 MiB"), options={"budget": 20_000_000},
+    ),
+    Case(
+        "PNG", "wider than libpng reads", "refused",
+        file("a.png", png(size=(3, 1_000_001))), Refused("it is 1,000,001 px wide, and libpng"),
     ),
     Case(
         "PNG", "colours of a palette that is not there", "refused",

@@ -1,6 +1,8 @@
 """Whatever box is read, and in whatever order, it is that box of what was written."""
 
 import io
+import struct
+import zlib
 
 import imagecodecs
 import numpy as np
@@ -167,6 +169,16 @@ def exif(orientation):
     return tags.tobytes()
 
 
+def png_clear(folder):
+    """Grey of 16 bits; the value of its first px is transparent."""
+    grey = RGB16[..., 0] // 4096
+    coded = imagecodecs.png_encode(grey.astype(np.uint16))
+    body = b"tRNS" + int(grey[0, 0]).to_bytes(2, "big")
+    clear = b"\0\0\0\2" + body + zlib.crc32(body).to_bytes(4, "big")
+    (folder / "image.png").write_bytes(coded[:33] + clear + coded[33:])
+    return folder / "image.png"
+
+
 PICTURE = PIL.Image.fromarray(RGB)
 CONVERTED = {
     **{f"png turned {n}": pillow(RGB, "PNG", exif=exif(n)) for n in range(1, 9)},
@@ -175,6 +187,10 @@ CONVERTED = {
     "png palette": pillow(PICTURE.quantize(17), "PNG"),
     "png palette, some clear": pillow(PICTURE.quantize(17), "PNG", transparency=3),
     "png with a clear colour": pillow(RGB, "PNG", transparency=tuple(RGB[50, 50].tolist())),
+    **{
+        f"png palette of {n} bits": pillow(PICTURE.quantize(2**n), "PNG", bits=n) for n in (1, 2, 4)
+    },
+    "png of 16 bits with a clear grey": png_clear,
     "png of one bit": pillow(PICTURE.convert("1"), "PNG"),
     "png RGBA": pillow(RGBA, "PNG"),
     "png grey and alpha": pillow(PICTURE.convert("LA"), "PNG"),
@@ -246,9 +262,6 @@ def test_drawn_px_are_those_of_the_function():
 
 def test_a_png_written_by_hand_with_every_filter(tmp_path):
     """Rows filtered by the five formulas of the PNG specification, part 9, in turn."""
-    import struct
-    import zlib
-
     pixels = RGB.astype(int)
     out, before = b"", np.zeros((121, 3), int)
     for number, row in enumerate(pixels):

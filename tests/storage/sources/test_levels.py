@@ -163,6 +163,31 @@ def test_a_geotiff_lies_where_rasterio_says(tmp_path):
             assert source.frame.scale == (2**level, 2**level)
 
 
+def test_a_mask_beside_a_geotiff_and_an_opacity_in_it(tmp_path):
+    rasterio = pytest.importorskip("rasterio")
+    mask = np.full(RGB.shape[:2], 255, np.uint8)
+    mask[3:9, 10:40] = 0
+    path = geotiff(tmp_path, RGB)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(path, "r+") as file:
+        file.write_mask(mask)
+    assert (tmp_path / "scene.tif.msk").is_file()
+    with open_source(path) as source:
+        found = source.read((0, 0, *source.size))
+        assert np.array_equal(found.missing, mask == 0)
+        assert np.array_equal(found.pixels, RGB)
+        (tmp_path / "scene.tif.msk").write_bytes(b"")
+        with pytest.raises(InputError, match=r"scene.tif.msk: the file changed"):
+            source.check()
+    with pytest.raises(InputError, match=r"scene.tif.msk: the file is empty"):
+        open_source(path)
+    (tmp_path / "scene.tif.msk").unlink()
+    geotiff(tmp_path, np.dstack([RGB, mask]), photometric="RGB", alpha="unspecified")
+    with rasterio.open(path, "r+") as file:
+        file.colorinterp = [*file.colorinterp[:3], rasterio.enums.ColorInterp.alpha]
+    with open_source(path) as source:
+        assert np.array_equal(source.read((0, 0, *source.size)).missing, mask == 0)
+
+
 def test_without_rasterio_a_geotiff_has_pixels_and_no_frame(tmp_path, monkeypatch):
     path = geotiff(tmp_path, RGB, nodata=7)
     monkeypatch.setitem(__import__("sys").modules, "rasterio", None)

@@ -1,5 +1,6 @@
 """What every source promises: boxes, memory, fingerprints, and files that change."""
 
+import errno
 import os
 import tracemalloc
 from pathlib import Path
@@ -134,9 +135,29 @@ def test_a_file_that_is_cut_short_while_it_is_read_loses_px_and_nothing_else(kin
         assert np.array_equal(found.pixels[good], pixels[10:][good])
 
 
+@pytest.mark.parametrize(("number", "lost"), [(errno.EIO, True), (errno.ESTALE, False)])
+def test_a_bad_sector_is_a_fault_and_a_disk_that_is_gone_an_error(
+    number, lost, tmp_path, monkeypatch
+):
+    from fullconv.storage.sources.formats import tiffs
+
+    def fails(*_):
+        raise OSError(number, os.strerror(number))
+
+    path = written(tmp_path, "b.tif", tiled(compression="zlib"))
+    with open_source(path) as source:
+        monkeypatch.setattr(tiffs, "check_segment", fails)
+        if lost:
+            (fault,) = source.read((0, 0, 5, 5)).faults
+            assert fault.why == "it cannot be decoded ([Errno 5] Input/output error)"
+        else:
+            with pytest.raises(InputError, match=r"b.tif: can no longer be read: Stale file"):
+                source.read((0, 0, 5, 5))
+
+
 def test_a_read_takes_no_more_memory_than_it_says(tmp_path):
     rng = np.random.default_rng(0)
-    pixels = rng.integers(1, 256, (1500, 1600, 3), np.uint8)
+    pixels = rng.integers(1, 256, (800, 900, 3), np.uint8)
     floats = (pixels / 255).astype(np.float32)
     turned = PIL.Image.Exif()
     turned[0x0112] = 6
@@ -155,7 +176,7 @@ def test_a_read_takes_no_more_memory_than_it_says(tmp_path):
     for name in names:
         for channels in (1, 3):
             with open_source(tmp_path / name, channels=channels, budget=40_000_000) as source:
-                box = (700, 20, 1000, source.size[1] - 30)
+                box = (400, 20, 600, source.size[1] - 30)
                 tracemalloc.start()
                 found = source.read(box)
                 peak = tracemalloc.get_traced_memory()[1]
@@ -206,6 +227,7 @@ def test_options_that_make_no_sense(options, tmp_path):
 
 
 def test_nothing_stays_open(tmp_path):
+    first = 0
     for number in range(3):
         for source in sources(tmp_path):
             if not source.name.endswith("zarr"):
@@ -213,11 +235,39 @@ def test_nothing_stays_open(tmp_path):
         here = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").is_dir() else 0
         first = here if number == 0 else first
         assert here <= first
+    for options in ({"region": (0, 0, 99, 99)}, {"level": 1}, {"channels": 5}):
+        with pytest.raises((InputError, UsageError)):
+            open_source(tmp_path / "b.tif", **options)
     for data in (b"nothing", png()[:33], tiff(RGB.astype(np.int16))):
         for _ in range(3):
             with pytest.raises(InputError):
                 open_source(written(tmp_path, "bad", data))
     assert not Path("/proc/self/fd").is_dir() or len(os.listdir("/proc/self/fd")) <= first
+
+
+def test_strips_over_the_whole_width_decode_every_tile_once(tmp_path, monkeypatch):
+    from fullconv.storage.sources.formats.tiffs import Segments
+
+    decoded = []
+    decode = Segments.decode
+    monkeypatch.setattr(Segments, "decode", lambda *args: decoded.append(args[1]) or decode(*args))
+    with open_source(written(tmp_path, "b.tif", tiled(compression="zlib"))) as source:
+        assert source.grain == (32, 32)
+        for top in range(0, 60, 5):
+            source.read((top, 0, top + 5, 80))
+    assert sorted(decoded) == [(row, column) for row in range(2) for column in range(3)]
+
+
+def test_what_is_kept_stays_within_what_is_said(tmp_path):
+    pixels = np.random.default_rng(0).integers(1, 256, (640, 640, 3), np.uint8)
+    path = written(tmp_path, "b.tif", tiff(pixels, tile=(64, 64), compression="zlib"))
+    with open_source(path, budget=200_000) as source:
+        assert source.held() == 50_000
+        tracemalloc.start()
+        for top in range(0, 640, 64):
+            assert np.array_equal(source.read((top, 0, top + 9, 640)).pixels, pixels[top : top + 9])
+        assert tracemalloc.get_traced_memory()[0] < 150_000
+        tracemalloc.stop()
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=4), st.data())

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from fullconv.errors import InputError
-from fullconv.geometry import Box
+from fullconv.geometry import Box, times
 from fullconv.storage.images import BLOCK, ORIENTATIONS
 from fullconv.storage.raster import FETCH_AGAIN, Array
 from fullconv.storage.sources.channels import in_channels
@@ -77,16 +77,16 @@ class Opened:
 
     Attributes:
         stored: its pixels.
-        frame: where they lie, upright.
+        frame: where they lie, rows and columns as stored.
         orientation: EXIF orientation, 1 to 8.
-        tables: what a fingerprint is to contain beside bytes of the file.
+        tables: gives what a fingerprint is to contain beside bytes of the file.
         files: the files that make it up, for `Source.check` and the fingerprint.
     """
 
     stored: Stored
     frame: Frame
     orientation: int = 1
-    tables: object = None
+    tables: Callable[[], object] = lambda: None
     files: tuple[Path, ...] = ()
 
 
@@ -94,15 +94,10 @@ class FileSource(Source):
     """The part `region` of an opened file, with `channels` channels."""
 
     def __init__(
-        self,
-        path: Path,
-        opened: Opened,
-        channels: int,
-        region: Sequence[int] | None = None,
-        files: ExitStack | None = None,
+        self, path: Path, opened: Opened, channels: int, region: Sequence[int] | None = None
     ) -> None:
         self.name = str(path)
-        self._open = ExitStack() if files is None else files
+        self._open = ExitStack()
         self._stored, self._tables = opened.stored, opened.tables
         self._turn = Turn.of(opened.orientation, opened.stored.size)
         whole = self._turn.size
@@ -114,7 +109,11 @@ class FileSource(Source):
                 raise InputError("the region holds no px.", where=self.name)
         self.size = extent(self._region)
         self.channels, self.dtype = channels, opened.stored.dtype
-        self.frame = opened.frame.cropped(self._region[:dims])
+        frame = opened.frame
+        if self._turn.swapped:
+            mpp = None if frame.mpp is None else frame.mpp[::-1]
+            frame = replace(frame, scale=frame.scale[::-1], mpp=mpp)
+        self.frame = frame.cropped(self._region[:dims])
         grain = opened.stored.grain
         self.grain = grain[::-1] if self._turn.swapped else grain
         self._files = {file: _state(file) for file in opened.files}
@@ -132,13 +131,17 @@ class FileSource(Source):
         with self._lock:
             try:
                 found = self._stored.read(there)
-            except (OSError, ValueError) as error:
-                reason = getattr(error, "strerror", None) or str(error)
+            except InputError as error:
+                raise placed(error, self.name) from error.__cause__
+            except MemoryError as error:
+                raise InputError(
+                    f"a box of {times(shape)} px does not fit in memory.", where=self.name
+                ) from error
+            except Exception as error:  # of the system, or of a decoder that met what it cannot
+                reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
                 raise InputError(
                     f"can no longer be read: {reason}.", where=self.name, hint=FETCH_AGAIN
                 ) from error
-            except InputError as error:
-                raise placed(error, self.name) from error.__cause__
         back = [-step for step in corner]
         faults = tuple(
             replace(fault, box=moved(self._turn.upright(fault.box), back)) for fault in found.faults
@@ -172,12 +175,13 @@ class FileSource(Source):
         with self._lock:
             try:
                 found = [_sampled(file) for file in self._files]
+                found.append(repr(self._tables()).encode())
             except OSError as error:
                 raise InputError(
                     f"can no longer be read: {error.strerror}.", where=self.name, hint=FETCH_AGAIN
                 ) from error
         view = (self.size, self.channels, str(self.dtype), self._region, self.frame.scale)
-        return hashed(*found, self._tables, view)
+        return hashed(*found, view)
 
     def check(self) -> None:
         """See `Source.check`."""
@@ -189,6 +193,10 @@ class FileSource(Source):
                     why="What was read before and what is read now are not one image.",
                     hint="Start again when nothing writes to it any more.",
                 )
+
+    def owns(self, files: ExitStack) -> None:
+        """Close `files` when this is closed."""
+        self._open.push(files)
 
     def close(self) -> None:
         """Let go of the file."""

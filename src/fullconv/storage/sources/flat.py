@@ -15,7 +15,7 @@ import numpy as np
 
 from fullconv.geometry import Box
 from fullconv.storage.raster import Array, count
-from fullconv.storage.sources.samples import brightness, faults, settled
+from fullconv.storage.sources.samples import PRESENT, Absent, brightness, faults, settled
 from fullconv.storage.sources.source import Fault, Region, extent, overlap
 from fullconv.storage.sources.stored import Stored
 
@@ -108,10 +108,10 @@ class Flat(Stored):
         channels: Sequence[int],
         *,
         convert: Callable[[Array], Array] | None = None,
-        nodata: float | None = None,
+        absent: Absent = PRESENT,
     ) -> None:
         self._array, self._space, self._channels = array, tuple(space), tuple(channels)
-        self._convert, self._nodata = convert, nodata
+        self._convert, self._absent = convert, absent
         self.size = tuple(array.shape[axis] for axis in space)
         self.grain = (1,) * len(self.size)
         probe = np.zeros((*(1,) * len(self.size), self._samples), settled(array.dtype))
@@ -134,7 +134,7 @@ class Flat(Stored):
         others = [axis for axis in axes if axis not in (*self._space, *self._channels)]
         stored = stored.transpose(*self._space, *others, *self._channels)
         stored = stored.reshape(*extent(box), self._samples)
-        pixels, missing, wrong = brightness(stored, self._nodata)
+        pixels, missing, wrong = brightness(stored, self._absent)
         found = faults(stored, wrong, box[:dims])
         if self._convert:
             pixels = self._convert(pixels)

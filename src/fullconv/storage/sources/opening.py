@@ -62,7 +62,8 @@ def open_source(
     with ExitStack() as stack:
         try:
             found = _found(stack, where, channels, level, mpp, allowed, axes)
-            source = FileSource(where, found, channels, region, stack.pop_all())
+            source = FileSource(where, found, channels, region)
+            source.owns(stack.pop_all())
         except InputError as error:
             raise placed(error, str(where)) from error.__cause__
     try:
@@ -98,7 +99,7 @@ def _found(
     file.seek(0)
     if head.startswith(TIFF):
         with decoding(path, "TIFF"):
-            return _tiff(path, file, length, channels, level, mpp, budget)
+            return _tiff(stack, path, file, length, channels, level, mpp, budget)
     if head.startswith(npy.MAGIC):
         found = npy.open_npy(path, file, length, channels=channels, axes=axes)
     else:
@@ -111,6 +112,7 @@ def _found(
 
 
 def _tiff(
+    stack: ExitStack,
     path: Path,
     file: BinaryIO,
     length: int,
@@ -120,7 +122,9 @@ def _tiff(
     budget: int,
 ) -> Opened:
     try:
-        return open_tiff(path, file, length, channels=channels, level=level, mpp=mpp, budget=budget)
+        return open_tiff(
+            path, file, length, stack, channels=channels, level=level, mpp=mpp, budget=budget
+        )
     except InputError:
         if path.suffix.lower() != ".ndpi":
             raise
@@ -159,8 +163,6 @@ def _probe(source: FileSource) -> None:
         return
     starts = [max(0, (size - PROBE) // 2) for size in source.size]
     stops = [min(size, start + PROBE) for size, start in zip(source.size, starts, strict=True)]
-    if source.beside((*starts, *stops)) > BUDGET:
-        return
     found = source.read((*starts, *stops))
     beyond = [fault for fault in found.faults if "floating-point" in fault.why]
     lost = sum(math.prod(extent(fault.box)) for fault in beyond)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,15 +36,36 @@ def settled(dtype: np.dtype[Any]) -> np.dtype[Any]:
     )
 
 
-def brightness(stored: Array, nodata: float | None = None) -> tuple[Array, Mask | None, Mask]:
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """How stored samples say that a px has no data.
+
+    Attributes:
+        nodata: the value that all channels then have.
+        opacity: whether the last of the channels is an opacity, and 0 there says so.
+    """
+
+    nodata: float | None = None
+    opacity: bool = False
+
+
+PRESENT = Absent()
+"""Nothing says so."""
+
+
+def brightness(stored: Array, absent: Absent = PRESENT) -> tuple[Array, Mask | None, Mask]:
     """Stored samples `(*space, channels)` as brightnesses, what is missing, and what is none.
 
-    Returns the samples, in the type that `settled` names; where all channels are `nodata`, None
-    without one; and where floats are NaN or outside 0..1, of which both are 0.
+    Returns the samples, in the type that `settled` names; where they are missing, None if nothing
+    can say so; and where floats are NaN or outside 0..1, of which all are 0.
     """
     missing: Mask | None = None
+    nodata = absent.nodata
     if nodata is not None:
         missing = np.all(np.isnan(stored) if np.isnan(nodata) else stored == nodata, axis=-1)
+    if absent.opacity:
+        clear = stored[..., -1] == 0
+        missing = clear if missing is None else missing | clear
     if stored.dtype.kind == "b":
         return stored.astype(np.uint8) * np.uint8(255), missing, np.zeros(0, bool)
     if stored.dtype.kind == "u":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import math
 from abc import abstractmethod
@@ -106,6 +107,8 @@ class Segmented(Stored):
             found = self._lost(box, error.what)
         # Decoders fail on bad bytes in every way there is, and with errors of their own.
         except Exception as error:
+            if isinstance(error, OSError) and error.errno not in (None, errno.EIO):
+                raise  # the system's: the disk is gone, say, and the file may be sound
             detail = " ".join(str(error).split()).rstrip(".") or type(error).__name__
             found = self._lost(box, f"it cannot be decoded ({detail})")
         if found.pixels.base is not None and any(found.pixels.strides):

@@ -125,7 +125,10 @@ class Source(ABC):
 
     @abstractmethod
     def check(self) -> None:
-        """Raise InputError if the file is no longer the one that was opened."""
+        """Raise InputError if the file is no longer the one that was opened.
+
+        Told by its length and the time it was written to; of a Zarr image by those of its metadata.
+        """
 
     def close(self) -> None:  # noqa: B027
         """Let go of files and memory. What was read stays."""

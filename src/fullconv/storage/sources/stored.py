@@ -10,7 +10,7 @@ import numpy as np
 
 from fullconv.geometry import Box
 from fullconv.storage.raster import Array
-from fullconv.storage.sources.source import Fault, Region, extent, slices
+from fullconv.storage.sources.source import Region, extent, slices
 
 PIECE = 4 << 20  # bytes read or decoded at a time where that can be chosen
 
@@ -78,8 +78,3 @@ class Whole(Stored):
     def close(self) -> None:
         """Let go of the pixels."""
         self._pixels = self._pixels[:0]
-
-
-def unreadable(stored: Stored, box: Box, why: str) -> Region:
-    """A box of which nothing can be read."""
-    return Region(stored.empty(box), (Fault(box, why),))

@@ -24,6 +24,8 @@ def located(path: Path, frame: Frame) -> Frame:
             warnings.simplefilter("ignore")
             with rasterio.open(path) as dataset:
                 crs = dataset.crs.to_wkt() if dataset.crs else ""
-                return replace(frame, crs=crs, transform=tuple(dataset.transform)[:6])
+                known = not dataset.transform.is_identity
+                transform = tuple(dataset.transform)[:6] if known else None
+                return replace(frame, crs=crs, transform=transform)
     except (RasterioError, ValueError):  # tags that say nothing of use
         return frame

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import BinaryIO
 
@@ -57,5 +56,4 @@ def open_npy(path: Path, file: BinaryIO, length: int, *, channels: int, axes: in
     space = [order.index(axis) for axis in range(count)]
     others = [order.index(axis) for axis in range(count, dims)]
     flat = Flat(stored, space, others)
-    tables = (math.prod(shape), shape, str(dtype))
-    return Opened(flat, Frame.plain(count), tables=tables, files=(path,))
+    return Opened(flat, Frame.plain(count), files=(path,))

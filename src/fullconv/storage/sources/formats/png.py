@@ -25,6 +25,7 @@ from fullconv.storage.sources.source import Fault, Region
 from fullconv.storage.sources.stored import PIECE, Stored
 
 READ = 1 << 16  # bytes of the file at a time
+WIDEST = 1_000_000
 MARKS = 16 << 20  # bytes that places to go on from may take
 DECOMPRESSOR = 1 << 16  # bytes that a copy of one takes
 
@@ -51,11 +52,17 @@ class Png(Stored):
     def __init__(self, file: BinaryIO, header: Header, spans: array[int], budget: int) -> None:
         self._file, self._header, self._spans = file, header, spans
         self.size = (header.height, header.width)
+        self.grain = (1, header.width)  # rows are decoded whole
         self.colours = PNG_COLOURS[header.colour]
         self.dtype = np.dtype(np.uint16 if header.bits == 16 else np.uint8)
         row = header.row
+        if header.width > WIDEST:
+            raise InputError(
+                f"it is {header.width:,} px wide, and libpng reads {WIDEST:,} px at most.",
+                hint="Save it as a tiled TIFF.",
+            )
         widest = max(row + 1, header.width * (self.colours + 1) * self.dtype.itemsize)
-        self._band = min(header.height, max(1, PIECE // widest))
+        self._band = min(header.height, max(1, min(PIECE, budget // 16) // widest))
         if self._work() > budget:
             raise InputError(
                 f"a single row takes {written_bytes(row)}, and decoding it "

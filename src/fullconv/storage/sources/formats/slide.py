@@ -46,7 +46,7 @@ def open_slide(
     admit_channels(stored.colours, channels)
     frame = Frame((Fraction(0),) * 2, scales[number], steps)
     about = sorted(slide.properties.items())
-    return Opened(stored, frame, tables=(about, number), files=(path,))
+    return Opened(stored, frame, tables=lambda: (about, number), files=(path,))
 
 
 def _opened(path: Path) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,17 +13,19 @@ import tifffile
 
 from fullconv.errors import InputError
 from fullconv.geometry import Box
+from fullconv.storage.images import decoding, opened
 from fullconv.storage.sources.file_source import Opened
 from fullconv.storage.sources.formats.geotiff import located
 from fullconv.storage.sources.formats.tiffs import page_mask, page_pixels
 from fullconv.storage.sources.levels import chosen_level, level_scale
+from fullconv.storage.sources.samples import Absent
 from fullconv.storage.sources.source import Frame, Region, slices
 from fullconv.storage.sources.stored import Stored
-from fullconv.storage.tiff import check_directory
+from fullconv.storage.tiff import ASSOCIATED, UNASSOCIATED, check_directory
 
 CENTIMETRE = 3
 GDAL_NODATA = 42113
-GEO_KEYS = 34735
+GEO_TAGS = (34735, 33550, 34264)  # keys, the size of a px, a transform
 MASK = 4  # bit of NewSubfileType
 UNITS = {"nm": 1e-3, "µm": 1.0, "μm": 1.0, "um": 1.0, "mm": 1e3, "cm": 1e4, "m": 1e6}
 """Micrometres in the units of OME."""
@@ -33,13 +35,18 @@ def open_tiff(
     path: Path,
     file: BinaryIO,
     length: int,
+    files_open: ExitStack,
     *,
     channels: int,
     level: int | None,
     mpp: float | None,
     budget: int,
 ) -> Opened:
-    """A TIFF, BigTIFF, OME-TIFF, SVS, GeoTIFF and their kin."""
+    """A TIFF, BigTIFF, OME-TIFF, SVS, GeoTIFF and their kin.
+
+    In a GeoTIFF px without any opacity have no data, as for GDAL. A file beside it that is opened
+    goes onto `files_open`.
+    """
     check_directory(file, length)
     tiff = tifffile.TiffFile(file, name=path.name)
     first = tiff.pages.first
@@ -50,15 +57,23 @@ def open_tiff(
     scales = [level_scale(sizes[0], size) for size in sizes]
     micrometres = _mpp(tiff)
     number = chosen_level(sizes, scales, micrometres, level=level, wanted=mpp, where=str(path))
-    nodata = _nodata(first)
-    stored, orientation = page_pixels(file, length, levels[number], channels, budget, nodata)
-    if (mask := _mask(tiff, levels[number][0])) is not None:
+    geographic = any(tag in first.tags for tag in GEO_TAGS)
+    page = levels[number][0]
+    clear = geographic and tuple(map(int, page.extrasamples)) in ((ASSOCIATED,), (UNASSOCIATED,))
+    absent = Absent(_nodata(first), opacity=clear)
+    stored, orientation = page_pixels(file, length, levels[number], channels, budget, absent)
+    files = [path]
+    if (mask := _mask(tiff, page)) is not None:
         stored = Masked(stored, page_mask(file, length, mask, budget))
+    elif (beside := path.with_name(f"{path.name}.msk")).is_file():
+        masks, mask_length = files_open.enter_context(opened(beside))
+        stored = Masked(stored, _mask_beside(beside, masks, mask_length, page, budget))
+        files.append(beside)
     frame = Frame((Fraction(0),) * 2, scales[number], micrometres)
-    if GEO_KEYS in first.tags:
+    if geographic:
         frame = located(path, frame)
-    tables = [(page.dataoffsets, page.databytecounts) for page in levels[number]]
-    return Opened(stored, frame, orientation, tables, (path,))
+    tables = [(one.dataoffsets, one.databytecounts) for one in levels[number]]
+    return Opened(stored, frame, orientation, lambda: tables, tuple(files))
 
 
 def _stacked(page: tifffile.TiffPage, channels: int) -> bool:
@@ -70,8 +85,6 @@ def _levels(tiff: tifffile.TiffFile, channels: int) -> list[list[tifffile.TiffPa
     """The pages of each level of the first image: one, or one for each channel."""
     try:
         found = tiff.series[0].levels
-    except InputError:
-        raise
     except Exception as error:  # tifffile raises what it meets in a damaged directory
         raise InputError(
             "its list of images is damaged, so that its levels cannot be told.",
@@ -123,7 +136,7 @@ def _nodata(page: tifffile.TiffPage) -> float | None:
     """The value that stands for no data, as GDAL writes it; None where there is none."""
     tag = page.tags.get(GDAL_NODATA)
     with suppress(ValueError, AttributeError):
-        return None if tag is None else float(str(tag.value).strip().strip("\0"))
+        return None if tag is None else float(str(tag.value).strip(" \0").replace(",", "."))
     return None
 
 
@@ -141,7 +154,7 @@ def _mask(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> tifffile.TiffPage
     It is looked for among all pages of a file with tags of GDAL, and otherwise in the second.
     """
     tags = tiff.pages.first.tags
-    if GEO_KEYS in tags or GDAL_NODATA in tags:
+    if any(tag in tags for tag in (*GEO_TAGS, GDAL_NODATA)):
         others = [_page(one) for one in list(tiff.pages)[1:]]
     else:
         others = []
@@ -152,6 +165,22 @@ def _mask(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> tifffile.TiffPage
         if other.subfiletype & MASK and size == (page.imagelength, page.imagewidth):
             return other
     return None
+
+
+def _mask_beside(
+    path: Path, file: BinaryIO, length: int, page: tifffile.TiffPage, budget: int
+) -> Stored:
+    """The mask of `page` in a file of its own, which GDAL names like the image, and .msk."""
+    with decoding(path, "TIFF"):
+        check_directory(file, length)
+        for other in tifffile.TiffFile(file).pages:
+            one = _page(other)
+            if (one.imagelength, one.imagewidth) == (page.imagelength, page.imagewidth):
+                return page_mask(file, length, one, budget)
+        raise InputError(
+            f"no mask in it has the {page.imagelength}×{page.imagewidth} px of its image.",
+            hint="Remove it if it does not belong to the image.",
+        )
 
 
 class Masked(Stored):

@@ -15,7 +15,7 @@ from fullconv.geometry import Box
 from fullconv.storage.raster import Array, admit_channels
 from fullconv.storage.sources.flat import Flat, FlatArray
 from fullconv.storage.sources.formats.jpeg import head_of
-from fullconv.storage.sources.samples import brightness, faults
+from fullconv.storage.sources.samples import PRESENT, Absent, brightness, faults
 from fullconv.storage.sources.segments import Segmented
 from fullconv.storage.sources.source import Region, extent
 from fullconv.storage.sources.stored import Stored
@@ -31,7 +31,7 @@ def page_pixels(
     pages: Sequence[tifffile.TiffPage],
     channels: int,
     budget: int,
-    nodata: float | None = None,
+    absent: Absent = PRESENT,
 ) -> tuple[Stored, int]:
     """The pixels of a page, or of pages that hold one channel each; and their orientation.
 
@@ -55,16 +55,16 @@ def page_pixels(
         def convert(block: Array) -> Array:
             return reduce(lambda found, step: step(found), form.steps, block)
 
-        stored = Flat(array, (1, 2), (0, 3), convert=None if plain else convert, nodata=nodata)
+        stored = Flat(array, (1, 2), (0, 3), convert=None if plain else convert, absent=absent)
         return stored, form.orientation
-    return Segments(file, length, pages, form, budget, nodata), form.orientation
+    return Segments(file, length, pages, form, budget, absent), form.orientation
 
 
 def page_mask(file: BinaryIO, length: int, page: tifffile.TiffPage, budget: int) -> Stored:
     """A page that masks another: 0 where that has no data."""
     check_listing(page)
     form = Layout((page.imagelength, page.imagewidth), 1, 1, (), 1)
-    return Segments(file, length, [page], form, budget, None)
+    return Segments(file, length, [page], form, budget, PRESENT)
 
 
 class Segments(Segmented):
@@ -77,10 +77,10 @@ class Segments(Segmented):
         pages: Sequence[tifffile.TiffPage],
         form: Layout,
         budget: int,
-        nodata: float | None,
+        absent: Absent,
     ) -> None:
         self._file, self._length, self._pages, self._form = file, length, pages, form
-        self._nodata = nodata
+        self._absent = absent
         page = pages[0]
         self.size = form.size
         self.grain = (
@@ -105,20 +105,12 @@ class Segments(Segmented):
         number = index[0] * self._across + index[1]
         found = [self._planes(page, number, box) for page in self._pages]
         stored = found[0] if len(found) == 1 else np.concatenate(found, axis=2)
-        if self._nodata is not None and stored.size == 0:
+        if not stored.size:
             return self._sparse(box)
-        form = self._form
-        if stored.dtype.kind != "f" and self._nodata is None:
+        if stored.dtype.kind == "b":  # one bit
             return Region(self._meant(stored))
-        if stored.dtype.kind == "f":
-            pixels, missing, wrong = brightness(stored, self._nodata)
-            return Region(
-                reduce(lambda block, step: step(block), form.steps, pixels),
-                tuple(faults(stored, wrong, box[:2])),
-                missing,
-            )
-        missing = (stored == self._nodata).all(-1)
-        return Region(self._meant(stored), (), missing)
+        pixels, missing, wrong = brightness(stored, self._absent)
+        return Region(self._meant(pixels), tuple(faults(stored, wrong, box[:2])), missing)
 
     def _meant(self, stored: Array) -> Array:
         return reduce(lambda block, step: step(block), self._form.steps, stored)
@@ -134,7 +126,8 @@ class Segments(Segmented):
         rows, columns = extent(box)
         planes = page.shaped[0]
         spots = [plane * self._each + number for plane in range(planes)]
-        if self._nodata is not None and all(page.databytecounts[spot] == 0 for spot in spots):
+        declared = self._absent.nodata is not None
+        if declared and not any(page.databytecounts[spot] for spot in spots):
             return np.zeros((0, 0, 0), page.dtype)
         for spot in spots:
             data = self._data(page, spot)

@@ -21,7 +21,7 @@ from fullconv.storage.raster import Array, admit_channels, count
 from fullconv.storage.sources.channels import spatial_axes
 from fullconv.storage.sources.file_source import Opened, sampled_files
 from fullconv.storage.sources.levels import chosen_level, level_scale
-from fullconv.storage.sources.samples import brightness, faults, settled
+from fullconv.storage.sources.samples import PRESENT, Absent, brightness, faults, settled
 from fullconv.storage.sources.segments import Segmented
 from fullconv.storage.sources.source import Fault, Frame, Region, extent
 
@@ -77,10 +77,13 @@ def open_zarr(
     number = chosen_level(sizes, scales, micrometres, level=level, wanted=mpp, where=str(path))
     stored = Chunks(levels[number], channels, budget)
     frame = Frame((Fraction(0),) * len(stored.size), scales[number], micrometres)
-    files = sorted(file for file in path.rglob("*") if file.is_file())
     heads = tuple(path / mark for mark in MARKS if (path / mark).is_file())
-    tables = sampled_files(files, lambda file: file.relative_to(path).as_posix())
-    return Opened(stored, frame, tables=(tables, number), files=heads)
+
+    def tables() -> object:
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        return number, sampled_files(files, lambda file: file.relative_to(path).as_posix())
+
+    return Opened(stored, frame, tables=tables, files=heads)
 
 
 def _levels(path: Path, axes: int | None) -> tuple[list[Level], tuple[float, float] | None]:
@@ -184,21 +187,20 @@ class Chunks(Segmented):
         self._prepare(int(budget / wider), "chunk")
         self._fill = np.asarray(array.fill_value if array.fill_value is not None else 0)
         declared = dict(array.attrs).get("_FillValue")
-        self._nodata: float | None = None
+        self._absent = PRESENT
         if isinstance(declared, int | float) and _same(np.asarray(declared), self._fill).all():
-            self._nodata = float(declared)
+            self._absent = Absent(float(declared))
         self._other = _with_other_fill(array, self._fill)
 
     def decode(self, index: tuple[int, ...], box: Box) -> Region:
         """See `Segmented.decode`."""
         stored = self._stored(self._array, box)
-        absent = self._absent(stored, box)
-        if absent and self._nodata is None:
+        if self._absent.nodata is None and self._gone(stored, box):
             place = ", ".join(map(str, index))
             zeros = np.zeros((*extent(box), self.colours), self.dtype)
             why = f"chunk ({place}) is not there; it would be read as {self._fill}"
             return Region(zeros, (Fault(box, why),))
-        pixels, missing, wrong = brightness(stored, self._nodata)
+        pixels, missing, wrong = brightness(stored, self._absent)
         return Region(pixels, tuple(faults(stored, wrong, box[: len(self.size)])), missing)
 
     def _stored(self, array: Any, box: Box) -> Array:
@@ -213,7 +215,7 @@ class Chunks(Segmented):
             return found[..., None]
         return np.moveaxis(found, kept.index(CHANNEL), -1)
 
-    def _absent(self, stored: Array, box: Box) -> bool:
+    def _gone(self, stored: Array, box: Box) -> bool:
         """Whether a chunk of the segment is not there: whatever the fill value is, it reads so."""
         for start in range(0, self.colours, self._step):
             part = stored[..., start : start + self._step]
