@@ -8,7 +8,7 @@ import textwrap
 import pytest
 
 from fullconv.errors import FullconvError
-from fullconv.storage.files import atomic
+from fullconv.storage.files import atomic, make_folder, put
 
 
 def leftovers(folder):
@@ -174,7 +174,7 @@ def test_a_file_that_outgrows_the_limit_of_the_system(tmp_path):
     code = f"""
         import resource
         from fullconv.errors import FullconvError
-        from fullconv.storage.files import atomic
+        from fullconv.storage.files import atomic, make_folder, put
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
         try:
             with atomic({str(tmp_path / "a.bin")!r}) as part:
@@ -204,3 +204,40 @@ def test_a_temporary_file_that_was_taken_away(tmp_path):
         atomic(tmp_path / "a.txt") as part,
     ):
         part.unlink()
+
+
+def test_a_file_that_holds_it_already_is_not_written(tmp_path):
+    target = tmp_path / "a.json"
+    put(target, b"old")
+    before = target.stat()
+    put(target, b"old")
+    assert (target.stat().st_ino, target.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    put(target, b"new")
+    assert target.read_bytes() == b"new"
+    assert leftovers(tmp_path) == ["a.json"]
+
+
+def test_folders_are_made_with_those_above_and_flushed_into_them(tmp_path, monkeypatch):
+    flushed = []
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda h: (flushed.append(os.fstat(h).st_ino), fsync(h)))
+    make_folder(tmp_path / "a" / "b")
+    assert flushed == [tmp_path.stat().st_ino, (tmp_path / "a").stat().st_ino]
+    make_folder(tmp_path / "a" / "b")
+    assert len(flushed) == 2
+
+
+def test_a_folder_that_cannot_be_made(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path / "file", tmp_path / "file" / "b"):
+        with pytest.raises(FullconvError, match="this folder cannot be made: ") as caught:
+            make_folder(path)
+        assert caught.value.where == str(path)
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "mkdir", full)
+    with pytest.raises(FullconvError, match="No space left on device") as caught:
+        make_folder(tmp_path / "new")
+    assert caught.value.hint == "Free some space there, or write to another disk."

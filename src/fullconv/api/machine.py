@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 from fullconv.errors import UsageError
+from fullconv.storage.amounts import written_bytes
+
+__all__ = ["available_bytes", "parse_bytes", "written_bytes"]
 
 _UNITS = {"": 1}
 for _power, _letter in enumerate("kmgt", 1):
@@ -30,16 +33,6 @@ def parse_bytes(text: str) -> int:
             hint="Write it like 2GiB, 500MB, 1.5g or 800000000.",
         )
     return int(float(match[1]) * unit)
-
-
-def written_bytes(count: int) -> str:
-    """A number of bytes for people: `"1.5 GiB"`."""
-    amount, unit = float(count), "bytes"
-    for larger in ("KiB", "MiB", "GiB", "TiB"):
-        if amount < 1023.95:
-            break
-        amount, unit = amount / 1024, larger
-    return f"{count} bytes" if unit == "bytes" else f"{amount:.1f} {unit}"
 
 
 def available_bytes(

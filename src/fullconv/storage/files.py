@@ -14,6 +14,8 @@ from fullconv.errors import FullconvError
 
 # What to do about the errors that name no file of their own, but can only mean the one written.
 FULL = "Free some space there, or write to another disk."
+PARTS = ".fullconv-*.part*"
+"""What `atomic` leaves in a folder when the process is killed; nobody writes to it any more."""
 REMEDIES = {
     errno.ENOSPC: FULL,
     errno.EDQUOT: FULL,
@@ -46,7 +48,7 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     except OSError as error:
         with suppress(OSError):
             part.unlink()
-        raise _unwritable(Path(path), error) from error
+        raise unwritable(Path(path), error) from error
 
     try:
         yield part
@@ -56,14 +58,38 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
         with suppress(OSError):
             part.unlink()
         if isinstance(error, OSError) and _concerns(error, part, target):
-            raise _unwritable(Path(path), error) from error
+            raise unwritable(Path(path), error) from error
         raise
-    with suppress(OSError):  # the rename too must reach the disk; not every system can say so
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    _flush_folder(target.parent)  # the rename too must reach the disk
+
+
+def put(path: Path, content: bytes) -> None:
+    """Write a file as `atomic` does, unless it holds this content already."""
+    with suppress(OSError):
+        if path.read_bytes() == content:
+            return
+    with atomic(path) as part:
+        part.write_bytes(content)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it that are not there, each on the disk when this returns.
+
+    Raises FullconvError if that cannot be, or a file is in the way.
+    """
+    above = [path, *path.parents]
+    try:
+        missing = above[: next(n for n, folder in enumerate(above) if folder.exists())]
+        for folder in reversed(missing):
+            folder.mkdir(exist_ok=True)
+            _flush_folder(folder.parent)
+        if not path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "a file is in its place")
+    except OSError as error:
+        hint = REMEDIES.get(error.errno or 0, "Check its permissions, or name another folder.")
+        raise FullconvError(
+            f"this folder cannot be made: {error.strerror or error}.", where=str(path), hint=hint
+        ) from error
 
 
 def _checked(path: Path, target: Path) -> int | None:
@@ -79,7 +105,7 @@ def _checked(path: Path, target: Path) -> int | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     if stat.S_ISDIR(status.st_mode):
         raise FullconvError(
             "cannot be written: it is a directory.", where=str(path), hint="Name a file in it."
@@ -106,6 +132,16 @@ def _flush(part: Path) -> None:
         os.fsync(file.fileno())
 
 
+def _flush_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk; not every system can say so."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
 def _concerns(error: OSError, part: Path, target: Path) -> bool:
     """Whether an error raised in the block is about the file being written."""
     if error.filename is None:
@@ -113,7 +149,8 @@ def _concerns(error: OSError, part: Path, target: Path) -> bool:
     return {str(error.filename), str(error.filename2)} & {str(part), str(target)} != set()
 
 
-def _unwritable(path: Path, error: OSError) -> FullconvError:
+def unwritable(path: Path, error: OSError) -> FullconvError:
+    """What to say of an output that the system does not let us write."""
     hint = REMEDIES.get(error.errno or 0, "Check the permissions of the folder and the path.")
     return FullconvError(
         f"cannot be written: {error.strerror or error}.", where=str(path), hint=hint

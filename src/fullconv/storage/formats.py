@@ -58,7 +58,7 @@ def read_png(file: BinaryIO, length: int, request: Request) -> Raster:
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     steps: list[Step] = [over_white] if pixels.shape[2] in (2, 4) else []
-    return from_array(pixels, steps, _orientation(exif))
+    return from_array(pixels, steps, exif_orientation(exif))
 
 
 def _chunks(file: BinaryIO, length: int) -> Iterator[tuple[bytes, bytes]]:
@@ -127,7 +127,7 @@ def read_webp(file: BinaryIO, length: int, request: Request) -> Raster:
             f"its first frame covers only {times(pixels.shape[:2])} of {times(size)} px.",
             hint="Save the frame as an image of its own.",
         )
-    return from_array(pixels, [over_white] if pixels.shape[2] == 4 else [], _orientation(exif))
+    return from_array(pixels, [over_white] if pixels.shape[2] == 4 else [], exif_orientation(exif))
 
 
 def _webp_header(data: bytes) -> tuple[tuple[int, int], bytes]:
@@ -169,11 +169,11 @@ def read_pillow(
         values = values.reshape(stop - start, width, -1)
         return over_white(values) if clear else values
 
-    orientation = _orientation(picture.info.get("exif", b""))
+    orientation = exif_orientation(picture.info.get("exif", b""))
     return Raster((height, width), np.dtype(np.uint8), 1 if grey else 3, rows, orientation)
 
 
-def _orientation(exif: bytes) -> int:
+def exif_orientation(exif: bytes) -> int:
     """The orientation that an EXIF block asks for, 1 (upright) to 8; 1 if it cannot be read."""
     tags = PIL.Image.Exif()
     try:

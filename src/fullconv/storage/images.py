@@ -114,48 +114,58 @@ def read_image(
         raise UsageError(
             f"channels={channels} and max_pixels={max_pixels} must be positive whole numbers."
         )
-    request = Request(channels, max_pixels)
-    where = Path(path)
-    with _opened(where) as (file, length):
-        name, reader = _format(file, where)
-        try:
+    return decode_image(Path(path), Request(channels, max_pixels))
+
+
+def decode_image(where: Path, request: Request) -> Image:
+    """`read_image`, within what `request` admits."""
+    with opened(where) as (file, length):
+        name, reader = format_of(file, where)
+        with decoding(where, name):
             raster = reader(file, length, request)
-            return Image(where, _upright(raster, channels))
-        except InputError as error:
-            raise InputError(
-                error.what, where=str(where), why=error.why, hint=error.hint
-            ) from error.__cause__
-        except FullconvError:
-            raise
-        except MemoryError as error:
-            raise InputError(
-                "the image does not fit in memory.",
-                where=str(where),
-                hint="Lower max_pixels to refuse such files, or cut the image into parts.",
-            ) from error
-        except PIL.Image.DecompressionBombError as error:  # a GIF, or a limit set very low
-            raise InputError(
-                "the image is larger than Pillow decodes in this format.",
-                where=str(where),
-                why=f"PIL.Image.MAX_IMAGE_PIXELS is {PIL.Image.MAX_IMAGE_PIXELS:,} here.",
-                hint="Save it as PNG or TIFF, which are read without Pillow.",
-            ) from error
-        # Decoders fail on bad bytes in every way there is: OSError, SyntaxError, IndexError,
-        # struct.error, zlib.error, and errors of their own.
-        except Exception as error:
-            detail = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-            short = "truncated" in detail.lower()
-            guess = "it is cut short" if short else "it is damaged, or of an unusual kind"
-            raise InputError(
-                f"cannot be decoded as {name}: {guess}.",
-                where=str(where),
-                why=f"The decoder says: {detail}.",
-                hint=f"{FETCH_AGAIN} If other programs open it, save it there as PNG.",
-            ) from error
+            return Image(where, _upright(raster, request.channels))
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+def decoding(where: Path, name: str) -> Iterator[None]:
+    """Whatever goes wrong while a file of the format `name` is decoded, as an InputError."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(
+            error.what, where=error.where or str(where), why=error.why, hint=error.hint
+        ) from error.__cause__
+    except FullconvError:
+        raise
+    except MemoryError as error:
+        raise InputError(
+            "the image does not fit in memory.",
+            where=str(where),
+            hint="Lower max_pixels to refuse such files, or cut the image into parts.",
+        ) from error
+    except PIL.Image.DecompressionBombError as error:  # a GIF, or a limit set very low
+        raise InputError(
+            "the image is larger than Pillow decodes in this format.",
+            where=str(where),
+            why=f"PIL.Image.MAX_IMAGE_PIXELS is {PIL.Image.MAX_IMAGE_PIXELS:,} here.",
+            hint="Save it as PNG or TIFF, which are read without Pillow.",
+        ) from error
+    # Decoders fail on bad bytes in every way there is: OSError, SyntaxError, IndexError,
+    # struct.error, zlib.error, and errors of their own.
+    except Exception as error:
+        detail = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        short = "truncated" in detail.lower()
+        guess = "it is cut short" if short else "it is damaged, or of an unusual kind"
+        raise InputError(
+            f"cannot be decoded as {name}: {guess}.",
+            where=str(where),
+            why=f"The decoder says: {detail}.",
+            hint=f"{FETCH_AGAIN} If other programs open it, save it there as PNG.",
+        ) from error
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
     """The open file and its length in bytes. Raises InputError if there is none to read."""
     try:
         status = path.stat()
@@ -196,7 +206,7 @@ def _missing(path: Path) -> InputError:
     return InputError(what, where=str(path), hint=meant or "Check the path.")
 
 
-def _format(file: BinaryIO, path: Path) -> tuple[str, Reader]:
+def format_of(file: BinaryIO, path: Path) -> tuple[str, Reader]:
     """The format that a file's first bytes announce: its name and reader."""
     head = file.read(16)
     file.seek(0)

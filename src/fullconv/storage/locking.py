@@ -8,18 +8,27 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fullconv.errors import FullconvError
+from fullconv.storage.files import REMEDIES
 
 NAME = ".lock"
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, *, leave: bool = True) -> Iterator[None]:
     """Hold a folder while the block runs; whatever ends the process lets go of it.
+
+    The hidden file in it by which it is held stays there, unless told not to `leave` it.
 
     Raises FullconvError if another process holds it, or it cannot be written to.
     """
-    with _held(folder, folder / NAME, "works in this folder", "another folder"):
-        yield
+    lock = folder / NAME
+    with _held(folder, lock, "works in this folder", "another folder"):
+        try:
+            yield
+        finally:
+            if not leave:
+                with suppress(OSError):
+                    lock.unlink()
 
 
 @contextmanager
@@ -45,7 +54,7 @@ def _held(what: Path, lock: Path, doing: str, other: str) -> Iterator[None]:
         raise FullconvError(
             f"cannot be written to: {error.strerror}.",
             where=str(what),
-            hint=f"Check its permissions, or name {other}.",
+            hint=REMEDIES.get(error.errno or 0, f"Check its permissions, or name {other}."),
         ) from error
     try:
         if not _taken(handle) or not _there(handle, lock):

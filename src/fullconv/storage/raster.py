@@ -15,39 +15,49 @@ import numpy.typing as npt
 
 from fullconv.errors import InputError
 from fullconv.geometry import times
+from fullconv.storage.amounts import written_bytes
 
 Array = npt.NDArray[Any]
 Step = Callable[[Array], Array]  # a block of rows to the same rows
 
+DECODING = 3
+"""Bytes that decoding takes at most for each 8-bit sample: as decoded, converted, upright."""
 FETCH_AGAIN = "Copy or download it again."
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the caller wants of a file: `channels` per pixel, and no more than `max_pixels`."""
+    """What the caller wants of a file: `channels` per pixel, and no more than `max_pixels`.
+
+    With a `budget` the bytes of the decoded image are what is limited, not its pixels.
+    """
 
     channels: int
     max_pixels: int
+    budget: int | None = None
 
     def admit(self, size: tuple[int, int], colours: int) -> None:
         """Judge a header: `size` is `(H, W)` in px, `colours` counts channels without alpha.
 
         Raises InputError if the image is too large, or its channels cannot become those asked for.
         """
-        if size[0] * size[1] > self.max_pixels:
+        area = size[0] * size[1]
+        needed = DECODING * area * max(colours, self.channels)
+        if self.budget is not None and needed > self.budget:
             raise InputError(
-                f"the image is {times(size)} px: {size[0] * size[1]:,} pixels, and at most "
+                f"the image is {times(size)} px, and decoding it takes {written_bytes(needed)} of "
+                f"memory; {written_bytes(self.budget)} is allowed.",
+                why="Of this format only the whole image can be decoded.",
+                hint="Raise the limit, or save the image as a tiled TIFF.",
+            )
+        if self.budget is None and area > self.max_pixels:
+            raise InputError(
+                f"the image is {times(size)} px: {area:,} pixels, and at most "
                 f"{self.max_pixels:,} are read.",
                 why="An image is held in memory as a whole, and a small file can declare any size.",
                 hint="Raise max_pixels if you trust the file, or cut the image into parts.",
             )
-        if colours != self.channels and {colours, self.channels} != {1, 3}:
-            raise InputError(
-                f"the image has {count(colours, 'channel')} per pixel, "
-                f"but channels={self.channels} was asked for.",
-                why="Only grey and RGB can be turned into each other.",
-                hint="Write a file with the channels that the network was trained on.",
-            )
+        admit_channels(colours, self.channels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +79,17 @@ class Raster:
     rows: Callable[[int, int], Array]
     orientation: int = 1
     whole: Array | None = None
+
+
+def admit_channels(colours: int, channels: int) -> None:
+    """Raise InputError unless pixels of `colours` channels can be given as `channels`."""
+    if colours != channels and {colours, channels} != {1, 3}:
+        raise InputError(
+            f"the image has {count(colours, 'channel')} per pixel, "
+            f"but channels={channels} was asked for.",
+            why="Only grey and RGB can be turned into each other.",
+            hint="Write a file with the channels that the network was trained on.",
+        )
 
 
 def from_array(pixels: Array, steps: Sequence[Step] = (), orientation: int = 1) -> Raster:

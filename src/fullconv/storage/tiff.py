@@ -7,6 +7,7 @@ an error from tifffile, libtiff or Pillow. Here both are refused.
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, BinaryIO
 
@@ -29,6 +30,8 @@ from fullconv.storage.raster import (
 GREY = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.MINISWHITE)
 JPEG = (6, 7, 34892)  # tifffile turns the YCbCr of these into RGB
 CODESTREAMS = (7, 33003, 33004, 33005, 34712)  # JPEG and JPEG 2000: complete if they end in FFD9
+ENDS = (b"\xff\xd9",)
+RESTARTS = tuple(bytes([0xFF, 0xD0 + number]) for number in range(8))
 ASSOCIATED, UNASSOCIATED = 1, 2  # ExtraSamples that mean opacity
 VALUE_SIZES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 METADATA = 700  # tags from here on are XMP and private ones: no image depends on them
@@ -41,37 +44,66 @@ def read(file: BinaryIO, length: int, request: Request) -> Raster:
     Raises InputError for a file cut short, a missing or damaged segment, more pixels or other
     channels than `request` admits, and pixels that have no place between black and white.
     """
-    _check_directory(file, length)
+    check_directory(file, length)
     with tifffile.TiffFile(file) as tiff:
         page = tiff.pages.first
-        if page.imagedepth != 1:
-            raise InputError(
-                f"the file holds a volume of {page.imagedepth} slices, not an image.",
-                hint="Save the slices as images.",
-            )
-        bands = page.samplesperpixel
-        extra = tuple(int(sample) for sample in page.extrasamples)
-        alpha = extra in ((ASSOCIATED,), (UNASSOCIATED,)) and request.channels != bands
-        size = (page.imagelength, page.imagewidth)
-        request.admit(size, _colours(page, bands - alpha))
+        form = layout(page, request.channels)
+        request.admit(form.size, form.colours)
         if page.is_tiled:  # a tile can be larger than its image, and is decoded as a whole
             request.admit((page.tilelength, page.tilewidth), request.channels)
-        _check_samples(page)
         _check_segments(file, length, page)
         pixels = page.asarray(squeeze=False)  # (planes, 1, H, W, contiguous samples)
-        orientation = int(tag.value) if (tag := page.tags.get("Orientation")) else 1
 
     planes = pixels.shape[0]
     pixels = pixels[0, 0] if planes == 1 else np.moveaxis(pixels[:, 0, :, :, 0], 0, -1)
     if pixels.dtype.kind == "f":
         _check_floats(pixels)
-    steps = _conversion(page, pixels.dtype, alpha=alpha)
+    return from_array(pixels, form.steps, form.orientation)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What the samples of a page are.
+
+    Attributes:
+        size: `(H, W)` in px, as stored.
+        bands: samples per pixel, as stored.
+        colours: channels per pixel after `steps`.
+        steps: they turn stored samples `(rows, W, bands)` into full-range colours over white.
+        orientation: 1 to 8.
+    """
+
+    size: tuple[int, int]
+    bands: int
+    colours: int
+    steps: tuple[Step, ...]
+    orientation: int
+
+
+def layout(page: tifffile.TiffPage, channels: int) -> Layout:
+    """The layout of a page of which `channels` channels are asked for.
+
+    Raises InputError for a volume, unknown colours, and samples without a fixed white.
+    """
+    if page.imagedepth != 1:
+        raise InputError(
+            f"the file holds a volume of {page.imagedepth} slices, not an image.",
+            hint="Save the slices as images.",
+        )
+    bands = page.samplesperpixel
+    extra = tuple(int(sample) for sample in page.extrasamples)
+    alpha = extra in ((ASSOCIATED,), (UNASSOCIATED,)) and channels != bands
+    found = _colours(page, bands - alpha)
+    _check_samples(page)
+    steps = _conversion(page, alpha=alpha)
     if alpha:
         steps.append(partial(over_white, premultiplied=extra == (ASSOCIATED,)))
-    return from_array(pixels, steps, orientation)
+    orientation = int(tag.value) if (tag := page.tags.get("Orientation")) else 1
+    size = (page.imagelength, page.imagewidth)
+    return Layout(size, bands, found, tuple(steps), orientation)
 
 
-def _check_directory(file: BinaryIO, length: int) -> None:
+def check_directory(file: BinaryIO, length: int) -> None:
     """Refuse a file whose first directory, or a value of it, reaches past the end.
 
     tifffile leaves out a tag that it cannot read, and so decodes without the predictor, say.
@@ -145,40 +177,52 @@ def _check_samples(page: tifffile.TiffPage) -> None:
 
 def _check_segments(file: BinaryIO, length: int, page: tifffile.TiffPage) -> None:
     """Refuse a page with a segment that is missing, outside the file, or cut short."""
-    noun = "tile" if page.is_tiled else "strip"
-    spans = list(zip(page.dataoffsets, page.databytecounts, strict=False))
-    planes, _, height, width, _ = page.shaped
-    if page.is_tiled:
-        needed = planes * -(-height // page.tilelength) * -(-width // page.tilewidth)
-    else:
-        needed = planes * -(-height // page.rowsperstrip)
-    if len(spans) < needed:
-        raise cut_short(f"it lists {count(len(spans), noun)} of {needed:,}")
-    for index, (start, size) in enumerate(spans):
-        place = f"{noun} {index + 1:,} of {len(spans):,}"
-        if size == 0 or start == 0:
-            raise InputError(
-                f"{place} is missing.",
-                why="It would be read as black.",
-                hint="Save the file again with all its pixels.",
-            )
-        if start + size > length:
-            raise cut_short(
-                f"{place} reaches to byte {start + size:,}, and the file has "
-                f"{count(length, 'byte')}"
-            )
-        if page.compression in CODESTREAMS:
-            tail = min(size, 64)
-            file.seek(start + size - tail)
-            # Writers pad segments to an even or aligned length with zeros.
-            if not file.read(tail).rstrip(b"\0").endswith(b"\xff\xd9"):
-                raise cut_short(f"{place} does not end in the JPEG end marker FFD9")
-
+    check_listing(page)
+    for index in range(min(len(page.dataoffsets), len(page.databytecounts))):
+        check_segment(file, length, page, index)
     if page.is_contiguous and page.dataoffsets[0] + page.nbytes > length:
         raise cut_short(
             f"its pixels take {count(page.nbytes, 'byte')} from byte {page.dataoffsets[0]:,} on, "
             f"and the file has {count(length, 'byte')}"
         )
+
+
+def check_listing(page: tifffile.TiffPage) -> None:
+    """Refuse a page that lists fewer segments than its size takes."""
+    planes, _, height, width, _ = page.shaped
+    if page.is_tiled:
+        needed = planes * -(-height // page.tilelength) * -(-width // page.tilewidth)
+    else:
+        needed = planes * -(-height // page.rowsperstrip)
+    listed = min(len(page.dataoffsets), len(page.databytecounts))
+    if listed < needed:
+        noun = "tile" if page.is_tiled else "strip"
+        raise cut_short(f"it lists {count(listed, noun)} of {needed:,}")
+
+
+def check_segment(file: BinaryIO, length: int, page: tifffile.TiffPage, index: int) -> None:
+    """Refuse a segment that is missing, outside the file of `length` bytes, or cut short."""
+    start, size = page.dataoffsets[index], page.databytecounts[index]
+    noun = "tile" if page.is_tiled else "strip"
+    place = f"{noun} {index + 1:,} of {len(page.dataoffsets):,}"
+    if size == 0 or start == 0:
+        raise InputError(
+            f"{place} is missing.",
+            why="It would be read as black.",
+            hint="Save the file again with all its pixels.",
+        )
+    if start + size > length:
+        raise cut_short(
+            f"{place} reaches to byte {start + size:,}, and the file has {count(length, 'byte')}"
+        )
+    if page.compression in CODESTREAMS:
+        tail = min(size, 64)
+        file.seek(start + size - tail)
+        # Writers pad segments to an even or aligned length with zeros. In NDPI the tiles are what
+        # lies between restart markers of one JPEG.
+        ends = ENDS if page.jpegheader is None else (*ENDS, *RESTARTS)
+        if not file.read(tail).rstrip(b"\0").endswith(ends):
+            raise cut_short(f"{place} does not end in the JPEG end marker FFD9")
 
 
 def _check_floats(pixels: Array) -> None:
@@ -198,9 +242,9 @@ def _check_floats(pixels: Array) -> None:
         )
 
 
-def _conversion(page: tifffile.TiffPage, dtype: np.dtype[Any], *, alpha: bool) -> list[Step]:
+def _conversion(page: tifffile.TiffPage, *, alpha: bool) -> list[Step]:
     """The steps that turn stored samples into full-range grey or RGB, still with their alpha."""
-    kind, bits = page.photometric, page.bitspersample
+    kind, bits, dtype = page.photometric, page.bitspersample, np.dtype(page.dtype)
     steps: list[Step] = []
     if kind == tifffile.PHOTOMETRIC.PALETTE:
         table = (np.asarray(page.colormap).T >> 8).astype(np.uint8)  # (2**bits, 3)

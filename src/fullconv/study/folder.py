@@ -12,7 +12,7 @@ from typing import Any
 
 from fullconv.errors import FullconvError, InputError, listed
 from fullconv.storage.description import is_sealed, read_description, sealed, write_description
-from fullconv.storage.files import REMEDIES, atomic
+from fullconv.storage.files import PARTS, REMEDIES, atomic
 from fullconv.storage.locking import locked
 from fullconv.study.settings import differences
 from fullconv.study.value import Run, StepTime
@@ -20,7 +20,6 @@ from fullconv.training.state import Epoch
 
 SETTINGS, LOG, RUNS, STEPS = "study.json", "log.jsonl", "runs", "steps.json"
 FORMAT = "fullconv study 1"
-PARTS = ".fullconv-*.part*"
 SHARED = ".images"
 """Images in files, for as long as several processes train on them."""
 
