@@ -21,7 +21,7 @@ def test_native_stride(case: Case):
     assert_streams(fcn, image(fcn, case.window), 2, 2)
 
 
-FINER = tuple(case for case in CASES if NIGHTLY or case.stride <= 4 and not case.heavy)
+FINER = tuple(case for case in CASES if NIGHTLY or (case.stride <= 4 and not case.heavy))
 
 
 @pytest.mark.parametrize("case", FINER, ids=lambda case: case.name)

@@ -3,9 +3,9 @@ import math
 
 import numpy as np
 import pytest
-from drawn_maps import DrawnMap, about, frame, noise, stored
 from scipy import ndimage
 
+from drawn_maps import DrawnMap, about, frame, noise, stored
 from fullconv.errors import UsageError
 from fullconv.storage.maps.exports import export
 

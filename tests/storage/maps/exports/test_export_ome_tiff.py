@@ -3,8 +3,8 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import tifffile
 import zarr
-from drawn_maps import frame, noise
 
+from drawn_maps import frame, noise
 from fullconv.storage.maps.exports import export
 
 OME = {"o": "http://www.openmicroscopy.org/Schemas/OME/2016-06"}

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
-from drawn_maps import about, far_corner, frame
 
+from drawn_maps import about, far_corner, frame
 from fullconv.storage.maps.exports import export
 
 FULL = (100_000, 80_000)
