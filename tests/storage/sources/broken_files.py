@@ -124,6 +124,15 @@ def big_jpeg_tile() -> bytes:
     return data[:start] + resized(data[start : start + size], 65000, 65000) + data[start + size :]
 
 
+def big_webp_tile() -> bytes:
+    """A TIFF with a lossless WebP tile that declares 16000×16000 px."""
+    data = tiled(compression="webp", compressionargs={"lossless": True})
+    start, _ = segments(data)[1]
+    at = data.index(b"VP8L", start) + 9
+    size = 15999 | 15999 << 14
+    return data[:at] + size.to_bytes(4, "little") + data[at + 4 :]
+
+
 def geotiff(folder: Path, pixels: np.ndarray, *, mask: np.ndarray | None = None, **options) -> Path:
     """A GeoTIFF of rasterio, in tiles of 32×32 px."""
     rasterio = pytest.importorskip("rasterio")
