@@ -124,6 +124,16 @@ def big_jpeg_tile() -> bytes:
     return data[:start] + resized(data[start : start + size], 65000, 65000) + data[start + size :]
 
 
+def in_a_circle() -> bytes:
+    """A TIFF of two images, of which the second is followed by the first."""
+    data = bytearray(tiff(np.stack([RGB, RGB]), photometric="rgb", metadata=None))
+    with tifffile.TiffFile(io.BytesIO(bytes(data))) as file:
+        first, second = (page.offset for page in file.pages)
+    (count,) = struct.unpack_from("<H", data, second)
+    struct.pack_into("<I", data, second + 2 + 12 * count, first)
+    return bytes(data)
+
+
 def big_webp_tile() -> bytes:
     """A TIFF with a lossless WebP tile that declares 16000×16000 px."""
     data = tiled(compression="webp", compressionargs={"lossless": True})

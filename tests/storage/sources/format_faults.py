@@ -20,6 +20,7 @@ from broken_files import (
     edited,
     flipped,
     geotiff,
+    in_a_circle,
     interlaced,
     jpeg,
     ome_zarr,
@@ -428,6 +429,11 @@ FAULTS: tuple[Case, ...] = (
         "TIFF", "a level that it does not have", "refused, with those it has",
         file("a.tif", TIFF), Refused("there is no level 2; there is 0: 60×80 px"),
         options={"level": 2},
+    ),
+    Case(
+        "TIFF", "its list of images leads back to its beginning, and a level is asked for",
+        "refused", file("a.tif", in_a_circle()), Refused("the images form a circle"),
+        options={"level": 1},
     ),
     Case(
         "TIFF", "mpp is asked for, and no size of a px is given", "refused",
