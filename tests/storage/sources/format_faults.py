@@ -3,6 +3,7 @@
 `python tests/storage/sources/format_faults.py` writes the table into the page.
 """
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -185,6 +186,12 @@ def float_scene(folder: Path) -> Path:
     pixels[5:9, 6:20] = -9999
     pixels[40, 41, 0] = -9999  # only one band: that is no px without data
     return geotiff(folder, pixels, nodata=-9999)
+
+
+def np_bytes(array: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    np.save(out, array)
+    return out.getvalue()
 
 
 TILE_1 = (0, 32, 32, 64)
@@ -546,6 +553,10 @@ FAULTS: tuple[Case, ...] = (
     Case(
         "NumPy", "the header is damaged", "refused",
         npy(RGB, keep=60), Refused("its header is damaged"),
+    ),
+    Case(
+        "NumPy", "the header is no Python", "refused",
+        file("a.npy", np_bytes(RGB).replace(b" }", b" (")), Refused("its header is damaged"),
     ),
     Case(
         "NumPy", "Python objects, which can run code", "refused",
