@@ -118,6 +118,8 @@ def streamed(fcn: FCN) -> Streamed:
     for node in graph.nodes:
         if node not in maps or node in inner or node.op == "output":
             continue
+        if node.target is runtime.check_image:
+            continue  # the image itself, see `Aliases.now`
         if not isinstance(values[node], Tensor):
             continue  # lists of maps are read where their pieces are
         cell = _bytes(values[node])
@@ -144,7 +146,7 @@ def streamed(fcn: FCN) -> Streamed:
             more = tuple(now[source].name for source in part.others)
             workers[name], sources[name] = part, given
             if not last:
-                samples[name] = samples[part.maps[0].name]
+                samples[name] = samples[now[part.maps[0]].name]
             stages.append(
                 Stage(
                     name,
