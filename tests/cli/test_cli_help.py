@@ -10,7 +10,7 @@ from fullconv.cli.commands import COMMANDS as ALL
 
 COMMANDS = (
     "plan", "check", "convert", "classify", "heatmap", "evaluate", "audit", "allconv", "study",
-    "demo",
+    "export", "demo",
 )  # fmt: skip
 
 

@@ -15,6 +15,8 @@ import PIL.Image
 import pytest
 import torch
 
+import drawn_maps
+
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -34,6 +36,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         PIL.Image.fromarray(noise[32 * index :][:96, :80]).save(
             tmp_path / "labelled" / name / "1.png"
         )
+    # A map of the photograph, as "fullconv scan" makes them.
+    drawn = drawn_maps.noise(29, 37, classes=("brick", "grass", "gravel"), source="photo.png")
+    drawn_maps.stored(tmp_path / "photo-map", drawn)
     # What docs/study.md trains: its own network, on bright and dark images.
     (code, *_) = blocks(ROOT / "docs" / "study.md", "python")
     (tmp_path / "net.py").write_text(code)

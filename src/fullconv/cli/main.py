@@ -27,6 +27,7 @@ Examples:
   fullconv audit torchvision:vgg16 photo.jpg -o report.html
   fullconv allconv torchvision:vgg16 --plan
   fullconv study net.py:build images/ --variants fc,gap,allconv --seeds 5
+  fullconv export slide-map/ -o slide.geojson --threshold 0.5
   fullconv convert net.py:build --weights net.pth -o net.safetensors
   fullconv heatmap net.safetensors photo.jpg
 

@@ -17,8 +17,8 @@ from fullconv.streams.course import Course
 from fullconv.streams.schedule import Schedule
 from fullconv.tables import table
 
-TALL = 512
-"""Px of the image that a strip need not exceed: taller ones are no faster."""
+TALL = 256
+"""Px of the image that a strip need not exceed: taller ones are no faster (`benchmarks/`)."""
 LOW = 128
 """Px below which bands are made narrower rather than strips lower."""
 CHUNK = 2**24

@@ -48,7 +48,7 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     except OSError as error:
         with suppress(OSError):
             part.unlink()
-        raise _unwritable(Path(path), error) from error
+        raise unwritable(Path(path), error) from error
 
     try:
         yield part
@@ -58,7 +58,7 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
         with suppress(OSError):
             part.unlink()
         if isinstance(error, OSError) and _concerns(error, part, target):
-            raise _unwritable(Path(path), error) from error
+            raise unwritable(Path(path), error) from error
         raise
     _flush_folder(target.parent)  # the rename too must reach the disk
 
@@ -105,7 +105,7 @@ def _checked(path: Path, target: Path) -> int | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     if stat.S_ISDIR(status.st_mode):
         raise FullconvError(
             "cannot be written: it is a directory.", where=str(path), hint="Name a file in it."
@@ -149,7 +149,8 @@ def _concerns(error: OSError, part: Path, target: Path) -> bool:
     return {str(error.filename), str(error.filename2)} & {str(part), str(target)} != set()
 
 
-def _unwritable(path: Path, error: OSError) -> FullconvError:
+def unwritable(path: Path, error: OSError) -> FullconvError:
+    """What to say of an output that the system does not let us write."""
     hint = REMEDIES.get(error.errno or 0, "Check the permissions of the folder and the path.")
     return FullconvError(
         f"cannot be written: {error.strerror or error}.", where=str(path), hint=hint

@@ -119,7 +119,7 @@ def read_webp(file: BinaryIO, length: int, request: Request) -> Raster:
     # Pillow refuses what is beyond its own limit, a global variable that is not ours to change.
     file.seek(0)
     data = file.read()
-    size, exif = _webp_header(data)
+    size, exif = webp_header(data)
     request.admit(size, 3)
     pixels = imagecodecs.webp_decode(data)
     if pixels.shape[:2] != size:
@@ -130,7 +130,7 @@ def read_webp(file: BinaryIO, length: int, request: Request) -> Raster:
     return from_array(pixels, [over_white] if pixels.shape[2] == 4 else [], exif_orientation(exif))
 
 
-def _webp_header(data: bytes) -> tuple[tuple[int, int], bytes]:
+def webp_header(data: bytes) -> tuple[tuple[int, int], bytes]:
     """Size `(H, W)` in px and EXIF block of a WebP file."""
     size, exif, position = (0, 0), b"", 12
     while position + 8 <= len(data):

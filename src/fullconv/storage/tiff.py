@@ -6,7 +6,6 @@ an error from tifffile, libtiff or Pillow. Here both are refused.
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, BinaryIO
@@ -26,6 +25,7 @@ from fullconv.storage.raster import (
     from_array,
     over_white,
 )
+from fullconv.storage.tiff_directory import check_directory
 
 GREY = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.MINISWHITE)
 JPEG = (6, 7, 34892)  # tifffile turns the YCbCr of these into RGB
@@ -33,8 +33,6 @@ CODESTREAMS = (7, 33003, 33004, 33005, 34712)  # JPEG and JPEG 2000: complete if
 ENDS = (b"\xff\xd9",)
 RESTARTS = tuple(bytes([0xFF, 0xD0 + number]) for number in range(8))
 ASSOCIATED, UNASSOCIATED = 1, 2  # ExtraSamples that mean opacity
-VALUE_SIZES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-METADATA = 700  # tags from here on are XMP and private ones: no image depends on them
 SAVE_AS = "Save it as an 8- or 16-bit grey or RGB TIFF, or as PNG."
 
 
@@ -101,43 +99,6 @@ def layout(page: tifffile.TiffPage, channels: int) -> Layout:
     orientation = int(tag.value) if (tag := page.tags.get("Orientation")) else 1
     size = (page.imagelength, page.imagewidth)
     return Layout(size, bands, found, tuple(steps), orientation)
-
-
-def check_directory(file: BinaryIO, length: int) -> None:
-    """Refuse a file whose first directory, or a value of it, reaches past the end.
-
-    tifffile leaves out a tag that it cannot read, and so decodes without the predictor, say.
-    """
-    head = file.read(16)
-    order = "<" if head[:2] == b"II" else ">"
-    big = b"+" in head[2:4]
-    number, entry = ("Q", "HHQ") if big else ("I", "HHI")
-    wide = struct.calcsize(order + number)
-    if len(head) < 2 * wide:
-        raise cut_short(f"its header has {count(len(head), 'byte')}")
-    (start,) = struct.unpack_from(order + number, head, wide)
-    file.seek(start)
-    counter = order + ("Q" if big else "H")
-    first = file.read(struct.calcsize(counter))
-    entries = struct.unpack(counter, first)[0] if len(first) == struct.calcsize(counter) else 0
-    size = struct.calcsize(order + entry) + wide
-    end = start + len(first) + entries * size
-    if not entries or end > length:
-        raise cut_short(
-            f"its directory reaches to byte {max(end, start + size):,}, and the file has "
-            f"{count(length, 'byte')}"
-        )
-    table = file.read(entries * size)
-    for position in range(0, len(table), size):
-        tag, kind, values = struct.unpack_from(order + entry, table, position)
-        extent = VALUE_SIZES.get(kind, 1) * values
-        (place,) = struct.unpack_from(order + number, table, position + size - wide)
-        if tag < METADATA and extent > wide and place + extent > length:
-            raise cut_short(
-                f"its tag {tag} reaches to byte {place + extent:,}, and the file has "
-                f"{count(length, 'byte')}"
-            )
-    file.seek(0)
 
 
 def _colours(page: tifffile.TiffPage, bands: int) -> int:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from math import prod
 
 from fullconv.streams.bands import Band
-from fullconv.streams.reach import Same
+from fullconv.streams.course import Stage
+from fullconv.streams.places import places
 from fullconv.streams.schedule import Schedule
 
 SAMPLED = 48
@@ -62,12 +63,7 @@ def cost(schedule: Schedule, band: Band, images: int = 1) -> Cost:
             made = last - first
             if made:
                 beside = stage.fixed + stage.per_cell * images * made * _width(band, stage.name)
-                copied = 0
-                if not all(isinstance(reach, Same) for reach in stage.reaches):
-                    for name in stage.inputs[:1]:
-                        reach, cells = stage.reaches[0], schedule.cells[name][0]
-                        length = reach.stop(last, cells) - reach.start(first, cells)
-                        copied += length * area[name]
+                copied = _copied(schedule, band, stage, step, area)
                 alive += made * area[stage.name]
                 most = max(most, alive + copied + beside)
                 held[stage.name] += made
@@ -80,6 +76,22 @@ def cost(schedule: Schedule, band: Band, images: int = 1) -> Cost:
             if name not in course.answers:
                 kept[name] = max(kept[name], count)
     return Cost(most, images * macs_of(schedule, band), kept, rows)
+
+
+def _copied(schedule: Schedule, band: Band, stage: Stage, step: int, area: dict[str, int]) -> int:
+    """Bytes of the largest piece that must be put together, or padded, to make a stage."""
+    most = 0
+    for rows in schedule.pieces(stage.name, step) if stage.inputs else ():
+        where = places(stage, (rows, *band.spans[stage.name]), schedule.cells)
+        low, high = where[0].wanted
+        for name in dict.fromkeys(stage.inputs):
+            together = schedule.pieces(name, step)
+            in_one = any(first <= low and high <= last for first, last in together)
+            if in_one and not any(place.pads for place in where):
+                continue  # a view
+            length = prod(max(0, stop - start) for start, stop in (p.wanted for p in where))
+            most = max(most, length * -(-area[name] // max(1, _width(band, name))))
+    return most
 
 
 def _sampled(schedule: Schedule) -> list[int]:

@@ -38,7 +38,7 @@ class Stage:
         macs: multiply-accumulates for a cell, for one image.
         fixed: bytes taken beside, whatever the size.
         per_cell: bytes taken beside for each output cell, for one image.
-        copies: whether making it takes a copy of what it reads, at least with padding.
+        pads: per axis the padding, alike on both sides, that the op can do itself; 0 for none.
         where: the stage for people.
     """
 
@@ -50,7 +50,7 @@ class Stage:
     macs: float = 0
     fixed: int = 0
     per_cell: int = 0
-    copies: bool = False
+    pads: tuple[int, ...] = ()
     where: str = ""
 
 

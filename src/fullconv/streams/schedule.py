@@ -9,7 +9,7 @@ alone, so that a pass which begins in the middle makes the very same ones.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -33,10 +33,12 @@ class Schedule:
     rows: int
     cells: dict[str, Cells] = field(init=False, repr=False, compare=False)
     _done: dict[int, dict[str, int]] = field(init=False, repr=False, compare=False)
+    _cuts: dict[int, dict[str, int]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cells", self.course.cells(self.size))
         object.__setattr__(self, "_done", {})
+        object.__setattr__(self, "_cuts", {})
 
     @property
     def count(self) -> int:
@@ -64,6 +66,36 @@ class Schedule:
         """The rows of a map that a step makes."""
         before, after = self.done(step - 1)[name], self.done(step)[name]
         return max(0, before), max(0, after)
+
+    def pieces(self, name: str, step: int) -> tuple[Rows, ...]:
+        """The rows of a map that a step makes, in one piece or in two.
+
+        The first rows need some that were kept from the step before, the others, the most, do not:
+        these are made by themselves, so that nothing but a few rows must be put together.
+        """
+        first, last = self.made(name, step)
+        if first >= last:
+            return ()
+        cut = self._cut(step)[name]
+        return ((first, cut), (cut, last)) if cut > first else ((first, last),)
+
+    def _cut(self, step: int) -> dict[str, int]:
+        """For every map the row from which a step makes it of rows made in the same step."""
+        if step not in self._cuts:
+            if len(self._cuts) >= REMEMBERED:
+                self._cuts.clear()
+            found: dict[str, int] = {}
+            for stage in self.course.stages:
+                first, last = self.made(stage.name, step)
+                cut = first
+                for name in stage.inputs:
+                    reach, cells = stage.reaches[0], self.cells[name][0]
+                    own = range(first, last)
+                    starts = bisect_left(own, found[name], key=lambda r: reach.start(r, cells))
+                    cut = max(cut, first + starts)
+                found[stage.name] = cut if last - cut > cut - first else first
+            self._cuts[step] = found
+        return self._cuts[step]
 
     def needed(self, name: str, readers: tuple[Stage, ...], step: int) -> int:
         """The first row of a map that steps after `step` still read; its end if there is none."""

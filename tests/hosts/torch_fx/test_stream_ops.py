@@ -66,6 +66,14 @@ def test_layers(name, method, finer):
         assert_streams(fcn, noise(1, 3, 51, 38), height, width)
 
 
+def test_the_first_layer_reflects():
+    conv = nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect")
+    model = ready(nn.Sequential(conv, nn.Flatten(), nn.Linear(4 * 64, 3)))
+    fcn = fullconv.convert(model, 8)
+    for height, width in SIZES:
+        assert_streams(fcn, noise(2, 3, 21, 19), height, width)
+
+
 FORWARDS = {
     "squeeze and excitation": lambda m, y: y * m.gate(y.mean((2, 3), keepdim=True)).sigmoid(),
     "the largest of the map": lambda m, y: y - y.amax((2, 3), keepdim=True),

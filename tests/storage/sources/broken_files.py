@@ -124,6 +124,25 @@ def big_jpeg_tile() -> bytes:
     return data[:start] + resized(data[start : start + size], 65000, 65000) + data[start + size :]
 
 
+def in_a_circle() -> bytes:
+    """A TIFF of two images, of which the second is followed by the first."""
+    data = bytearray(tiff(np.stack([RGB, RGB]), photometric="rgb", metadata=None))
+    with tifffile.TiffFile(io.BytesIO(bytes(data))) as file:
+        first, second = (page.offset for page in file.pages)
+    (count,) = struct.unpack_from("<H", data, second)
+    struct.pack_into("<I", data, second + 2 + 12 * count, first)
+    return bytes(data)
+
+
+def big_webp_tile() -> bytes:
+    """A TIFF with a lossless WebP tile that declares 16000×16000 px."""
+    data = tiled(compression="webp", compressionargs={"lossless": True})
+    start, _ = segments(data)[1]
+    at = data.index(b"VP8L", start) + 9
+    size = 15999 | 15999 << 14
+    return data[:at] + size.to_bytes(4, "little") + data[at + 4 :]
+
+
 def geotiff(folder: Path, pixels: np.ndarray, *, mask: np.ndarray | None = None, **options) -> Path:
     """A GeoTIFF of rasterio, in tiles of 32×32 px."""
     rasterio = pytest.importorskip("rasterio")

@@ -3,6 +3,7 @@
 `python tests/storage/sources/format_faults.py` writes the table into the page.
 """
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +17,11 @@ from broken_files import (
     SMOOTH,
     WIDTH,
     big_jpeg_tile,
+    big_webp_tile,
     edited,
     flipped,
     geotiff,
+    in_a_circle,
     interlaced,
     jpeg,
     ome_zarr,
@@ -185,8 +188,16 @@ def float_scene(folder: Path) -> Path:
     return geotiff(folder, pixels, nodata=-9999)
 
 
+def np_bytes(array: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    np.save(out, array)
+    return out.getvalue()
+
+
 TILE_1 = (0, 32, 32, 64)
 WRONG_FILTER = b"".join(bytes([9 if n == 20 else 0]) + row.tobytes() for n, row in enumerate(RGB))
+WITH_BLACK = RGB.copy()
+WITH_BLACK[:32, 32:64] = 0
 TIFF = tiff(RGB, rowsperstrip=10)
 FIVE = tiff(np.zeros((HEIGHT, WIDTH, 5), np.uint8), photometric="minisblack", planarconfig="contig")
 ONE_STRIP = tiff(RGB, rowsperstrip=HEIGHT)
@@ -345,6 +356,11 @@ FAULTS: tuple[Case, ...] = (
         Lost((TILE_1,), "tile 2 declares 65000×65000 px instead of 32×32"), whole=SMOOTH,
     ),
     Case(
+        "TIFF", "a WebP or JPEG 2000 tile declares 16000×16000 px (a bomb)", "that tile is lost",
+        file("a.tif", big_webp_tile()),
+        Lost((TILE_1,), "tile 2 declares 16000×16000 px instead of 32×32"),
+    ),
+    Case(
         "TIFF", "a tile is missing (sparse), which readers fill with black", "that tile is lost",
         file("a.tif", without_segment(TILES, 1)), Lost((TILE_1,), "tile 2 of 6 is missing"),
     ),
@@ -422,6 +438,11 @@ FAULTS: tuple[Case, ...] = (
         options={"level": 2},
     ),
     Case(
+        "TIFF", "its list of images leads back to its beginning, and a level is asked for",
+        "refused", file("a.tif", in_a_circle()), Refused("the images form a circle"),
+        options={"level": 1},
+    ),
+    Case(
         "TIFF", "mpp is asked for, and no size of a px is given", "refused",
         file("a.tif", TIFF), Refused("does not say how many micrometres"), options={"mpp": 0.5},
     ),
@@ -461,6 +482,16 @@ FAULTS: tuple[Case, ...] = (
         without("c/0/1/0", stored(attributes={"_FillValue": 0})), Missing((TILE_1,)),
     ),
     Case(
+        "Zarr", "a chunk of an array of version 2 is not there", "that chunk is lost",
+        without("0.1.0", stored(pixels=FLOATS, zarr_format=2, fill_value=np.nan)),
+        Lost((TILE_1,), "chunk (0, 1) is not there; it would be read as nan"), whole=FLOATS,
+    ),
+    Case(
+        "Zarr", "a chunk holds nothing but the fill value, and is there", "read whole",
+        stored(pixels=WITH_BLACK, config={"write_empty_chunks": True}), ReadWhole(),
+        whole=WITH_BLACK,
+    ),
+    Case(
         "Zarr", "a part of a shard is not there", "that part is lost",
         lambda folder: zarr_array(
             folder / "a.zarr", np.where(np.indices((HEIGHT, WIDTH, 3))[0] < 32, RGB, 0),
@@ -481,6 +512,14 @@ FAULTS: tuple[Case, ...] = (
     Case(
         "Zarr", "a chunk without a checksum is changed", "**not noticed**, if it can be decoded",
         rewritten("c/0/1/0", lambda data: flipped(data, 40), stored(compressors=None)), Unnoticed(),
+    ),
+    Case(
+        "Zarr", "chunks larger than the memory allowed (a bomb)", "refused, with the figure",
+        declared(
+            stored(),
+            chunk_grid={"name": "regular", "configuration": {"chunk_shape": [60000, 60000, 3]}},
+        ),
+        Refused("its chunks are 60000×60000 px, and decoding one takes 30.2 GiB of memory"),
     ),
     Case(
         "Zarr", "its metadata is damaged", "refused",
@@ -514,6 +553,10 @@ FAULTS: tuple[Case, ...] = (
     Case(
         "NumPy", "the header is damaged", "refused",
         npy(RGB, keep=60), Refused("its header is damaged"),
+    ),
+    Case(
+        "NumPy", "the header is no Python", "refused",
+        file("a.npy", np_bytes(RGB).replace(b" }", b" (")), Refused("its header is damaged"),
     ),
     Case(
         "NumPy", "Python objects, which can run code", "refused",

@@ -63,6 +63,9 @@ def test_the_temporary_file_has_no_name_and_is_gone(tmp_path, monkeypatch):
 
 
 def test_a_disk_that_is_full_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+
     def full(*_):
         raise OSError(28, "No space left on device")
 
@@ -76,7 +79,7 @@ def test_a_disk_that_is_full_is_told(tmp_path, monkeypatch):
         source.read((5, 6, 7, 8))
     assert str(caught.value).startswith(
         f"{path}: decoding it takes a temporary file of 2.0 MiB, which cannot be made in "
-        f"{tempfile.gettempdir()}: No space left on device.\n"
+        f"{tmp_path}: No space left on device.\n"
     )
     assert "TMPDIR" in str(caught.value)
 

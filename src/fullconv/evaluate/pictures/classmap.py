@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 import math
 from typing import Any
 
@@ -14,8 +13,7 @@ from PIL import ImageDraw, ImageFont
 from fullconv.evaluate.lattice import lattices
 from fullconv.evaluate.pictures.figure import INK, PAPER, SHARE, SMALLEST
 from fullconv.geometry import Grid, Windows
-
-GOLDEN = 0.618034  # of the colour circle from one class to the next: neighbours differ most
+from fullconv.storage.class_colors import class_color
 
 
 def class_map(
@@ -38,15 +36,12 @@ def class_map(
         *(axis.covered(0, axis.size) for axis in lattices(grid, grid.size))
     )
     mixed = np.where(inside[..., None], (1 - opacity) * image + opacity * tint, image)
-    return _with_legend(PIL.Image.fromarray(np.rint(mixed).astype(np.uint8)), names, shades)
+    return with_legend(PIL.Image.fromarray(np.rint(mixed).astype(np.uint8)), names, shades)
 
 
 def palette(count: int) -> npt.NDArray[np.float64]:
     """`count` colours that are easy to tell apart, `(count, 3)` from 0 to 255."""
-    tones = [
-        (i * GOLDEN % 1.0, 0.55 + 0.45 * (i % 2), 1.0 - 0.25 * (i % 3 == 2)) for i in range(count)
-    ]
-    return 255 * np.array([colorsys.hsv_to_rgb(*tone) for tone in tones])
+    return np.array([class_color(number) for number in range(count)])
 
 
 def _nearest(axis: Windows, size: int) -> npt.NDArray[np.intp]:
@@ -55,9 +50,10 @@ def _nearest(axis: Windows, size: int) -> npt.NDArray[np.intp]:
     return np.clip(halves // (2 * axis.stride), 0, axis.count - 1).astype(np.intp)
 
 
-def _with_legend(
+def with_legend(
     picture: PIL.Image.Image, names: tuple[str, ...], shades: npt.NDArray[np.float64]
 ) -> PIL.Image.Image:
+    """The picture with the names of classes and their colours at its right."""
     small = max(SMALLEST, round(SHARE * math.sqrt(picture.width * picture.height)))
     font = ImageFont.load_default(small)
     width = max(math.ceil(font.getlength(name)) for name in names)

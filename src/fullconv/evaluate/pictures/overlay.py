@@ -119,25 +119,44 @@ def paint(
 ) -> None:
     """Paint the tinted image into a picture, its top left corner at `(row, column)`."""
     height, width = image.shape[:2]
-    shares = np.linspace(0, 1, LEVELS)
-    # Rising fast at first, so that the middle of the scale has clear colours too.
-    strength = opacity * (FAINTEST + (1 - FAINTEST) * shares * (2 - shares))
-    # One more level stands for pixels in no window.
-    kept = np.append(1 - strength, 1).astype(np.float32)  # (LEVELS + 1,)
-    added = np.append(strength[:, None] * colors(shares), [[0, 0, 0]], axis=0).astype(np.float32)
+    tint = Tint(low, high, opacity)
     step = max(1, BLOCK // width)
     for start in range(0, height, step):
         stop = min(start + step, height)
         values = fused(layers, (height, width), start, stop)
-        values -= low
-        values *= (LEVELS - 1) / (high - low)
+        block = tint.over(image[start:stop], values)
+        picture.paste(PIL.Image.fromarray(block), (corner[1], corner[0] + start))
+
+
+class Tint:
+    """The colours of scores from `low` to `high`, laid over pixels."""
+
+    def __init__(self, low: float, high: float, opacity: float) -> None:
+        self._low, self._high = low, high
+        shares = np.linspace(0, 1, LEVELS)
+        # Rising fast at first, so that the middle of the scale has clear colours too.
+        strength = opacity * (FAINTEST + (1 - FAINTEST) * shares * (2 - shares))
+        added = strength[:, None] * colors(shares)
+        # One more level stands for pixels in no window.
+        self._kept = np.append(1 - strength, 1).astype(np.float32)  # (LEVELS + 1,)
+        self._added = np.append(added, [[0, 0, 0]], axis=0).astype(np.float32)
+
+    def over(
+        self, pixels: npt.NDArray[np.uint8], values: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.uint8]:
+        """Pixels `(rows, W, 3)` tinted by `values` `(rows, W)`, which are used up.
+
+        Where a value is NaN the pixel stays as it is.
+        """
+        values -= self._low
+        values *= (LEVELS - 1) / (self._high - self._low)
         np.clip(values, 0, LEVELS - 1, out=values)
         np.nan_to_num(values, copy=False, nan=LEVELS)
-        level = np.rint(values).astype(np.intp)  # (stop - start, W)
-        tinted = image[start:stop] * kept[level][..., None]
-        tinted += added[level]
-        block = np.rint(tinted, out=tinted).astype(np.uint8)
-        picture.paste(PIL.Image.fromarray(block), (corner[1], corner[0] + start))
+        level = np.rint(values).astype(np.intp)
+        tinted = pixels * self._kept[level][..., None]
+        tinted += self._added[level]
+        block: npt.NDArray[np.uint8] = np.rint(tinted, out=tinted).astype(np.uint8)
+        return block
 
 
 def mark(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -16,15 +17,18 @@ def level_scale(finest: Sequence[int], level: Sequence[int]) -> tuple[Fraction, 
     """Px of level 0 for each px of a level, per axis, exactly.
 
     Writers halve again and again and cut or fill up the last px, so that the sizes do not divide:
-    where a whole factor gives the level's size rounded down or up, it is that. Otherwise the share
-    of the sizes.
+    where a whole factor gives the level's size rounded down or up, it is that; where several do, as
+    for a level of few px, the power of two. Otherwise the share of the sizes.
     """
-    found = []
-    for whole, part in zip(finest, level, strict=True):
-        factor = max(1, round(whole / part))
-        exact = part in (whole // factor, -(-whole // factor))
-        found.append(Fraction(factor) if exact else Fraction(whole, part))
-    return tuple(found)
+    return tuple(map(_factor, finest, level))
+
+
+def _factor(whole: int, part: int) -> Fraction:
+    doubled = 2 ** max(0, round(math.log2(whole / part)))
+    for factor in (doubled, max(1, round(whole / part))):
+        if part in (whole // factor, -(-whole // factor)):
+            return Fraction(factor)
+    return Fraction(whole, part)
 
 
 def chosen_level(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from fullconv.errors import RefusedError
+from fullconv.hosts.torch_fx import runtime
 from fullconv.hosts.torch_fx.sharing import share
 from fullconv.hosts.torch_fx.tracing import in_place
 
@@ -37,10 +38,12 @@ class Aliases:
                 self._changes.setdefault(self._storage(node.all_input_nodes[0]), []).append(node)
 
     def now(self, source: fx.Node, reader: fx.Node) -> fx.Node:
-        """The node whose map `reader` finds where it reads `source`.
+        """The node whose map `reader` finds where it reads `source`; for the image, the image.
 
         Raises RefusedError where only a part of that map was changed.
         """
+        if source.target is runtime.check_image:
+            source = source.all_input_nodes[0]
         since = [
             node
             for node in self._changes.get(self._storage(source), [])

@@ -183,13 +183,7 @@ def common(node: fx.Node, source: fx.Node, reading: Reading) -> Worker:
     return Worker(_as_read, (own,), reading.same(), others=others)
 
 
-def checked(node: fx.Node, reading: Reading) -> Worker:
-    """`runtime.check_image`: the image itself."""
-    return Worker(_as_read, reading.map_inputs(node), reading.same())
-
-
 CALLS: dict[Any, Callable[[fx.Node, Reading], Worker]] = {
-    runtime.check_image: checked,
     runtime.pad_phases: pad_phases,
     runtime.rephased: rephased,
     runtime.together: together,

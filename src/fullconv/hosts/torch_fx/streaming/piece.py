@@ -9,23 +9,7 @@ import torch
 from torch import Tensor
 
 from fullconv.hosts.torch_fx.optimized.network import FORMATS
-
-Span = tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where along one axis a stage works: cells `start` to `stop` of `cells`.
-
-    `read` is what it is given of its inputs, which have `given` cells; it begins before the first
-    and ends after the last where that is padding.
-    """
-
-    start: int
-    stop: int
-    cells: int
-    read: Span
-    given: int
+from fullconv.streams.places import Span
 
 
 @dataclass(slots=True)

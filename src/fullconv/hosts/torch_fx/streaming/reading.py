@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -35,7 +35,7 @@ from fullconv.hosts.torch_fx.optimized.network import FORMATS, OptimizedFCN, ful
 from fullconv.hosts.torch_fx.read import described
 from fullconv.hosts.torch_fx.streaming import moves, surveys, sweeps, vectors
 from fullconv.hosts.torch_fx.streaming.inplace import Aliases
-from fullconv.hosts.torch_fx.streaming.worker import Reading, Worker, cell_by_cell, evaluated
+from fullconv.hosts.torch_fx.streaming.worker import Reading, Run, Worker, cell_by_cell, evaluated
 from fullconv.streams.course import Course, Stage
 from fullconv.streams.reach import Nearest, Swept
 
@@ -49,6 +49,9 @@ _CELL_BY_CELL = (
     full_precision,
 )
 """What an FCN calls that works among the channels of every cell."""
+
+CASTS = ("float", "half", "double", "to", "type", "type_as", "pos")
+"""Functions that may return their input itself."""
 
 CALLS: dict[Any, Callable[[fx.Node, Reading], Worker]] = {
     **dict.fromkeys(_CELL_BY_CELL, cell_by_cell),
@@ -77,6 +80,14 @@ class Streamed:
     workers: dict[str, Worker]
     sources: dict[str, tuple[str, ...]]
     samples: dict[str, Tensor]
+
+    def in_place(self, name: str, readers: Mapping[str, tuple[Stage, ...]]) -> Run | None:
+        """How a stage is computed in its input's place, where nobody else reads that; or None."""
+        worker = self.workers[name]
+        source = self.sources[name][0]
+        made = self.workers.get(source)
+        alone = len(readers[source]) == 1 and source not in self.course.answers
+        return worker.in_place if made is not None and made.fresh and alone else None
 
     def sample(self, name: str, images: int) -> Tensor:
         """The sample of a stage, for several images."""
@@ -107,6 +118,8 @@ def streamed(fcn: FCN) -> Streamed:
     for node in graph.nodes:
         if node not in maps or node in inner or node.op == "output":
             continue
+        if node.target is runtime.check_image:
+            continue  # the image itself, see `Aliases.now`
         if not isinstance(values[node], Tensor):
             continue  # lists of maps are read where their pieces are
         cell = _bytes(values[node])
@@ -133,7 +146,7 @@ def streamed(fcn: FCN) -> Streamed:
             more = tuple(now[source].name for source in part.others)
             workers[name], sources[name] = part, given
             if not last:
-                samples[name] = samples[part.maps[0].name]
+                samples[name] = samples[now[part.maps[0]].name]
             stages.append(
                 Stage(
                     name,
@@ -143,7 +156,7 @@ def streamed(fcn: FCN) -> Streamed:
                     cell if last else _bytes(values[part.maps[0]]),
                     macs.get(node, 0.0) / prod(values[node].shape[2:]) if last else 0.0,
                     *_beside(values[node], part, fcn),
-                    copies=part.fill is not None or part.before is not None,
+                    pads=part.pads,
                     where=str(node.meta.get("where", node.name)),
                 )
             )
@@ -192,7 +205,8 @@ def _by_op(node: fx.Node, op: Op, reading: Reading) -> Worker:
         or (isinstance(op, Reduce) and op.axes == (1,) and op.keepdim)
     )
     if among:
-        return cell_by_cell(node, reading)
+        views = isinstance(op, Identity) or getattr(op, "name", "") in CASTS
+        return cell_by_cell(node, reading, fresh=not views)
     raise RefusedError(
         f"{op or type(op).__name__} is not streamed: it is not known which cells it needs.",
         hint="Scan the image as a whole: fcn(image).",

@@ -1,23 +1,24 @@
 """The executor: an image in, strip after strip, and the rows of the score map out.
 
 Every map keeps the rows that the next rows of others still need, and no others. Zeros are put
-beside a map at the true borders of the image only. What is computed in which step, and on which rows, is
-the schedule's; see `fullconv.streams.schedule`.
+beside a map at the true borders of the image only. What is computed in which step, and on which
+rows, is the schedule's; see `fullconv.streams.schedule`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from fullconv.hosts.torch_fx.optimized.network import FORMATS, OptimizedFCN
-from fullconv.hosts.torch_fx.streaming.piece import Part, Place, Span, gathered
+from fullconv.hosts.torch_fx.streaming.piece import Part, gathered
 from fullconv.hosts.torch_fx.streaming.reading import Streamed
 from fullconv.streams.bands import Band
 from fullconv.streams.course import Stage
+from fullconv.streams.places import Span, places
 from fullconv.streams.schedule import Schedule
 
 Read = Callable[[tuple[Span, ...]], Tensor]
@@ -45,6 +46,11 @@ class Stream:
         self._course = network.course
         self._readers = self._course.readers()
         self._parts: dict[str, list[Part]] = {}
+        self._in_place = {
+            name: network.in_place(name, self._readers)
+            for name in network.workers
+            if name in self._course.by_name
+        }
         self._read_last: dict[str, list[str]] = {}
         for name, readers in self._readers.items():
             if readers and name not in self._course.answers:
@@ -75,36 +81,36 @@ class Stream:
 
     def _make(self, stage: Stage, step: int, read: Read) -> None:
         """The rows of one map that a step makes."""
-        first, last = self._schedule.made(stage.name, step)
-        if first >= last:
-            return
-        spans = ((first, last), *self._band.spans[stage.name])
         if not stage.inputs:
-            self._parts[stage.name].append(Part(first, self._prepared(read(spans))))
+            first, last = self._schedule.made(stage.name, step)
+            if first < last:
+                spans = ((first, last), *self._band.spans[stage.name])
+                self._parts[stage.name].append(Part(first, self._prepared(read(spans))))
             return
-        worker = self._network.workers[stage.name]
-        sources = self._network.sources[stage.name]
-        cells, given = self._schedule.cells[stage.name], self._schedule.cells[sources[0]]
-        places = tuple(
-            Place(a, b, n, (reach.start(a, m), reach.stop(b, m)), m)
-            for (a, b), n, m, reach in zip(spans, cells, given, worker.reaches, strict=True)
-        )
-        wanted, pads = _left_to_op(places, worker.pads)
+        for rows in self._schedule.pieces(stage.name, step):
+            made = self._computed(stage, (rows, *self._band.spans[stage.name]))
+            self._parts[stage.name].append(Part(rows[0], made))
+
+    def _computed(self, stage: Stage, spans: tuple[Span, ...]) -> Tensor:
+        """The cells of a map in `spans`, of what is there of its inputs."""
+        worker, cells = self._network.workers[stage.name], self._schedule.cells
+        where = places(stage, spans, cells)
         pieces = [
             gathered(
                 self._parts[name],
                 [low for low, _ in self._band.spans[name]],
-                wanted,
-                self._schedule.cells[name],
+                [place.wanted for place in where],
+                cells[name],
                 worker.fill,
                 self._network.sample(name, self._images),
             )
-            for name in sources
+            for name in self._network.sources[stage.name]
         ]
-        made = worker.run(pieces, places, pads)
+        run = self._in_place[stage.name] or worker.run
+        made = run(pieces, where, [place.pad for place in where])
         if tuple(made.shape[2:]) != tuple(stop - start for start, stop in spans):
             raise AssertionError(f"{stage.where}: {tuple(made.shape)} are not the cells {spans}")
-        self._parts[stage.name].append(Part(first, made))
+        return made
 
     def _prepared(self, image: Tensor) -> Tensor:
         fcn = self._network.fcn
@@ -132,19 +138,8 @@ class Stream:
         start, stop = self._schedule.made(self._course.answers[0], step)
         found = []
         for name in self._course.answers:
-            part = self._parts[name][-1]
-            assert (part.row, part.end) == (start, stop)
-            found.append(part.tensor)
+            parts = self._parts[name]
+            assert (parts[0].row, parts[-1].end) == (start, stop)
+            tensors = [part.tensor for part in parts]
+            found.append(tensors[0] if len(tensors) == 1 else torch.cat(tensors, 2))
         return Strip(step, start, stop, tuple(found))
-
-
-def _left_to_op(
-    places: Sequence[Place], pads: Sequence[int]
-) -> tuple[tuple[Span, ...], tuple[int, ...]]:
-    """What is gathered along each axis, and the padding that the op itself can do there."""
-    wanted, left = [], []
-    for place, pad in zip(places, pads or (0,) * len(places), strict=True):
-        whole = pad > 0 and place.read == (-pad, place.given + pad)
-        wanted.append((0, place.given) if whole else place.read)
-        left.append(pad if whole else 0)
-    return tuple(wanted), tuple(left)

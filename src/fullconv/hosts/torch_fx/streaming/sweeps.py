@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import reduce
 from typing import Any
 
@@ -13,8 +14,8 @@ from fullconv.blueprint import Convolution, Pool
 from fullconv.geometry import Sweep
 from fullconv.hosts.torch_fx import runtime
 from fullconv.hosts.torch_fx.runtime.pools import taps
-from fullconv.hosts.torch_fx.streaming.piece import Place
 from fullconv.hosts.torch_fx.streaming.worker import Places, Reading, Worker
+from fullconv.streams.places import Place
 from fullconv.streams.reach import Mirrored, Reach, Swept, outside
 
 Weights = Callable[[], tuple[Tensor, Tensor | None]]
@@ -52,7 +53,9 @@ def convolved(maps: tuple[fx.Node, ...], op: Convolution, weights: Weights) -> W
         return y
 
     reaches, weight = _swept(sweeps), weights()[0]
-    return Worker(run, maps, reaches, 0.0, pads=_alike(sweeps), before=before, weight=weight)
+    return Worker(
+        run, maps, reaches, 0.0, pads=_alike(sweeps), before=before, weight=weight, fresh=True
+    )
 
 
 def pool(maps: tuple[fx.Node, ...], op: Pool) -> Worker:
@@ -70,7 +73,7 @@ def pool(maps: tuple[fx.Node, ...], op: Pool) -> Worker:
             y: Tensor = function(pieces[0], kernel, stride, list(pads), dilation)
             return y
 
-        return Worker(largest, maps, _swept(sweeps), float("-inf"), pads=half)
+        return Worker(largest, maps, _swept(sweeps), float("-inf"), pads=half, fresh=True)
 
     pairs = tuple(sweep.padding for sweep in sweeps)
     counted = (op.counted or pairs) if op.count_include_pad else ((0, 0),) * dims
@@ -85,7 +88,7 @@ def pool(maps: tuple[fx.Node, ...], op: Pool) -> Worker:
             y: Tensor = function(pieces[0], kernel, stride, list(pads), **more)
             return y
 
-        return Worker(averaged, maps, _swept(sweeps), 0.0, pads=half)
+        return Worker(averaged, maps, _swept(sweeps), 0.0, pads=half, fresh=True)
 
     def weighed(pieces: Sequence[Tensor], places: Places, pads: Sequence[int]) -> Tensor:
         total = pieces[0]
@@ -98,7 +101,7 @@ def pool(maps: tuple[fx.Node, ...], op: Pool) -> Worker:
             total = total / _counts(sweep, bounds, place, total).reshape(shape)
         return total
 
-    return Worker(weighed, maps, _swept(sweeps), 0.0)
+    return Worker(weighed, maps, _swept(sweeps), 0.0, fresh=True)
 
 
 def _counts(sweep: Sweep, bounds: Sequence[int], place: Place, like: Tensor) -> Tensor:
@@ -148,12 +151,18 @@ def linear_module(node: fx.Node, reading: Reading) -> Worker:
     """A linear layer that is a convolution of its own kind: `FoldedConv`, `ProductConv`."""
     module: Any = reading.tree.get_submodule(str(node.target))
     if isinstance(module, runtime.FoldedConv):
-        kernel = module.kernel
-        weight = runtime.folded(module.weight, module.kernel, module.bins)
-    else:
-        weight, kernel = module.weight, tuple(module.weight.shape[2:])
-    bias = module.bias
-    return _linear(node, reading, kernel, module.dilation, len(weight), lambda: (weight, bias))
+        weight, bias = runtime.folded(module.weight, module.kernel, module.bins), module.bias
+        shape = module.kernel, module.dilation, len(weight)
+        return _linear(node, reading, *shape, lambda: (weight, bias))
+    kernel = tuple(module.weight.shape[2:])
+    shape = kernel, module.dilation, len(module.weight)
+    found = _linear(node, reading, *shape, lambda: (module.weight, module.bias))
+
+    def run(pieces: Sequence[Tensor], places: Places, pads: Sequence[int]) -> Tensor:
+        y: Tensor = module(pieces[0])  # a product where the piece is small, as in one pass
+        return y
+
+    return replace(found, run=run)
 
 
 def _linear(

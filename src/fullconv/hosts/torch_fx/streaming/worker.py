@@ -9,8 +9,9 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from fullconv.hosts.torch_fx.streaming.inplace import on_its_own
-from fullconv.hosts.torch_fx.streaming.piece import Place
+from fullconv.hosts.torch_fx.tracing import in_place as changes
 from fullconv.streams.course import Limit
+from fullconv.streams.places import Place
 from fullconv.streams.reach import Reach, Same
 
 Places = tuple[Place, ...]
@@ -33,6 +34,8 @@ class Worker:
         others: maps that only count: their cells bound its own.
         before: a worker between the inputs and this one, with a suffix for its name.
         weight: of a convolution.
+        in_place: the same on a piece that nobody else reads, changing it; None for none.
+        fresh: whether the result is a tensor of its own, in no case a view.
     """
 
     run: Run
@@ -44,6 +47,8 @@ class Worker:
     others: tuple[fx.Node, ...] = ()
     before: Worker | None = None
     weight: Tensor | None = None
+    in_place: Run | None = None
+    fresh: bool = False
 
 
 @dataclass
@@ -74,10 +79,18 @@ class Reading:
         return (Same(),) * self.dims
 
 
-def evaluated(node: fx.Node, reading: Reading) -> Run:
-    """The node's own call, on pieces in the place of its maps, which stay as they are."""
+def evaluated(node: fx.Node, reading: Reading, *, in_place: bool = False) -> Run:
+    """The node's own call, on pieces in the place of its maps, which stay as they are.
+
+    With `in_place` it does what the network says, and may change the first of them.
+    """
     maps = reading.map_inputs(node)
     target, keywords = on_its_own(node, reading.tree)
+    if in_place:
+        keywords = dict(node.kwargs)
+        target = node.target
+        if node.op == "call_module":
+            target = reading.tree.get_submodule(str(node.target))
 
     def run(pieces: Sequence[Tensor], places: Places, pads: Sequence[int]) -> Tensor:
         known = dict(zip(maps, pieces, strict=True))
@@ -93,6 +106,10 @@ def evaluated(node: fx.Node, reading: Reading) -> Run:
     return run
 
 
-def cell_by_cell(node: fx.Node, reading: Reading) -> Worker:
-    """A worker for what every cell does by itself."""
-    return Worker(evaluated(node, reading), reading.map_inputs(node), reading.same())
+def cell_by_cell(node: fx.Node, reading: Reading, *, fresh: bool = False) -> Worker:
+    """A worker for what every cell does by itself; `fresh` as in `Worker`."""
+    run, maps = evaluated(node, reading), reading.map_inputs(node)
+    changing = None
+    if changes(node, reading.tree) and node.all_input_nodes[0] in reading.maps:
+        changing = evaluated(node, reading, in_place=True)
+    return Worker(run, maps, reading.same(), in_place=changing, fresh=fresh)

@@ -28,6 +28,7 @@ from fullconv.storage.sources.stored import Stored
 MOST = 512
 """Px that one byte of a JPEG can hold: at least one bit for each block of 8×8 px."""
 AT_A_TIME = 1 << 16  # bytes of the file, after which what was written is let go of
+LARGE = "/var/tmp"
 HEADER = 1 << 20  # bytes in which the first scan begins
 STANDALONE = (0x01, *range(0xD0, 0xD9))  # markers without a length
 FRAMES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
@@ -180,9 +181,11 @@ class Jpeg(Stored):
 
     def _temporary(self, size: int) -> mmap.mmap:
         """A file without a name, which is gone with its map. Its place on the disk is sure."""
-        folder = tempfile.gettempdir()
+        named = any(os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP"))
+        # Where large files that need not last belong: /tmp itself is often held in memory.
+        folder = tempfile.gettempdir() if named or not os.path.isdir(LARGE) else LARGE
         try:
-            with tempfile.TemporaryFile() as file:
+            with tempfile.TemporaryFile(dir=folder) as file:
                 # Else a full disk would end the process when a row is written.
                 if hasattr(os, "posix_fallocate"):
                     os.posix_fallocate(file.fileno(), 0, size)

@@ -33,7 +33,7 @@ def open_npy(path: Path, file: BinaryIO, length: int, *, channels: int, axes: in
     try:
         version = np.lib.format.read_magic(file)
         shape, reversed_, dtype = HEADERS[version](file)
-    except (ValueError, KeyError, EOFError, SyntaxError) as error:
+    except Exception as error:  # of the parser of Python, too
         raise InputError(
             "its header is damaged, or it is no .npy file of an array of numbers.",
             why=f"NumPy says: {error}.",

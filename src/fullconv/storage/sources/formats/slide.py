@@ -34,17 +34,21 @@ def open_slide(
     except (ImportError, OSError) as error:
         raise MissingExtraError("openslide", "wsi", f"Reading {path.name}") from error
     slide = _opened(path)
-    sizes = [(height, width) for width, height in slide.level_dimensions]
-    scales = [level_scale(sizes[0], size) for size in sizes]
-    found = [
-        slide.properties.get(name)
-        for name in (openslide.PROPERTY_NAME_MPP_Y, openslide.PROPERTY_NAME_MPP_X)
-    ]
-    steps = None if None in found else (float(found[0]), float(found[1]))
-    number = chosen_level(sizes, scales, steps, level=level, wanted=mpp, where=str(path))
-    stored = Blocks(path, slide, number, budget)
-    admit_channels(stored.colours, channels)
-    frame = Frame((Fraction(0),) * 2, scales[number], steps)
+    try:
+        sizes = [(height, width) for width, height in slide.level_dimensions]
+        scales = [level_scale(sizes[0], size) for size in sizes]
+        found = [
+            slide.properties.get(name)
+            for name in (openslide.PROPERTY_NAME_MPP_Y, openslide.PROPERTY_NAME_MPP_X)
+        ]
+        steps = None if None in found else (float(found[0]), float(found[1]))
+        number = chosen_level(sizes, scales, steps, level=level, wanted=mpp, where=str(path))
+        stored = Blocks(path, slide, number, budget)
+        admit_channels(stored.colours, channels)
+        frame = Frame((Fraction(0),) * 2, scales[number], steps)
+    except BaseException:
+        slide.close()
+        raise
     about = sorted(slide.properties.items())
     return Opened(stored, frame, tables=lambda: (about, number), files=(path,))
 

@@ -21,7 +21,8 @@ from fullconv.storage.sources.levels import chosen_level, level_scale
 from fullconv.storage.sources.samples import Absent
 from fullconv.storage.sources.source import Frame, Region, slices
 from fullconv.storage.sources.stored import Stored
-from fullconv.storage.tiff import ASSOCIATED, UNASSOCIATED, check_directory
+from fullconv.storage.tiff import ASSOCIATED, UNASSOCIATED
+from fullconv.storage.tiff_directory import check_chain, check_directory
 
 CENTIMETRE = 3
 GDAL_NODATA = 42113
@@ -51,13 +52,16 @@ def open_tiff(
     tiff = tifffile.TiffFile(file, name=path.name)
     first = tiff.pages.first
     levels = [[first]]
-    if level or mpp is not None or _stacked(first, channels):
+    geographic = any(tag in first.tags for tag in GEO_TAGS)
+    several = bool(level) or mpp is not None or _stacked(first, channels)
+    if several or geographic or GDAL_NODATA in first.tags:
+        check_chain(file)
+    if several:
         levels = _levels(tiff, channels)
     sizes = [(pages[0].imagelength, pages[0].imagewidth) for pages in levels]
     scales = [level_scale(sizes[0], size) for size in sizes]
     micrometres = _mpp(tiff)
     number = chosen_level(sizes, scales, micrometres, level=level, wanted=mpp, where=str(path))
-    geographic = any(tag in first.tags for tag in GEO_TAGS)
     page = levels[number][0]
     clear = geographic and tuple(map(int, page.extrasamples)) in ((ASSOCIATED,), (UNASSOCIATED,))
     absent = Absent(_nodata(first), opacity=clear)

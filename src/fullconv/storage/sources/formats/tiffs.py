@@ -12,6 +12,7 @@ import tifffile
 
 from fullconv.errors import InputError
 from fullconv.geometry import Box
+from fullconv.storage.formats import webp_header
 from fullconv.storage.raster import Array, admit_channels
 from fullconv.storage.sources.flat import Flat, FlatArray
 from fullconv.storage.sources.formats.jpeg import head_of
@@ -22,6 +23,7 @@ from fullconv.storage.sources.stored import Stored
 from fullconv.storage.tiff import JPEG, Layout, check_listing, check_segment, layout
 
 JPEG_2000 = (33003, 33004, 33005, 34712)
+WEBP = (34927, 50001)
 SIZE_MARKER = b"\xff\x51"  # of a JPEG 2000 codestream
 
 
@@ -171,6 +173,8 @@ def declared_size(data: bytes, page: tifffile.TiffPage) -> tuple[int, int] | Non
     if page.compression in JPEG and data[:2] == b"\xff\xd8":
         head = head_of(data)
         return None if head is None else head.size
+    if page.compression in WEBP and data[:4] == b"RIFF":
+        return webp_header(data)[0]
     if page.compression in JPEG_2000:
         at = data.find(SIZE_MARKER)
         if at >= 0 and at + 14 <= len(data):

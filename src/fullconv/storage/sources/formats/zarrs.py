@@ -8,6 +8,8 @@ means "no data" (`_FillValue`, as CF has it), such a chunk is missing instead.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -71,11 +73,13 @@ def open_zarr(
 
     Raises InputError for what is no image: damaged metadata, other channels, time points.
     """
-    levels, micrometres = _levels(path, axes)
+    with _metadata():
+        levels, micrometres = _levels(path, axes)
     scales = [level_scale(levels[0].size, one.size) for one in levels]
     sizes = [one.size for one in levels]
     number = chosen_level(sizes, scales, micrometres, level=level, wanted=mpp, where=str(path))
-    stored = Chunks(levels[number], channels, budget)
+    with _metadata():
+        stored = Chunks(levels[number], channels, budget)
     frame = Frame((Fraction(0),) * len(stored.size), scales[number], micrometres)
     heads = tuple(path / mark for mark in MARKS if (path / mark).is_file())
 
@@ -90,30 +94,36 @@ def _levels(path: Path, axes: int | None) -> tuple[list[Level], tuple[float, flo
     """All levels, finest first, and µm/px (row, column) of the first."""
     import zarr
 
+    root: Any = zarr.open(path, mode="r")
+    if isinstance(root, zarr.Array):
+        return [Level(root, _roles(root, _named(root), axes))], None
+    attributes: dict[str, Any] = dict(root.attrs)
+    attributes |= dict(attributes.get("ome", {}))
+    if "multiscales" not in attributes:
+        names = ", ".join(sorted(root.keys())) or "nothing"
+        raise InputError(
+            f"is a Zarr group and no OME-Zarr image; it holds {names}.",
+            hint="Name one of the arrays in it.",
+        )
+    about = attributes["multiscales"][0]
+    named = [(axis["name"], axis.get("type", "")) for axis in about["axes"]]
+    levels = []
+    for entry in about["datasets"]:
+        array = root[entry["path"]]
+        if not isinstance(array, zarr.Array):
+            raise InputError(f"its level {entry['path']} is no array.")
+        levels.append(Level(array, _roles(array, named, axes)))
+    return levels, _mpp(about)
+
+
+@contextmanager
+def _metadata() -> Iterator[None]:
+    """Whatever goes wrong while metadata is read, as an InputError."""
     try:
-        root: Any = zarr.open(path, mode="r")
-        if isinstance(root, zarr.Array):
-            return [Level(root, _roles(root, _named(root), axes))], None
-        attributes: dict[str, Any] = dict(root.attrs)
-        attributes |= dict(attributes.get("ome", {}))
-        if "multiscales" not in attributes:
-            names = ", ".join(sorted(root.keys())) or "nothing"
-            raise InputError(
-                f"is a Zarr group and no OME-Zarr image; it holds {names}.",
-                hint="Name one of the arrays in it.",
-            )
-        about = attributes["multiscales"][0]
-        named = [(axis["name"], axis.get("type", "")) for axis in about["axes"]]
-        levels = []
-        for entry in about["datasets"]:
-            array = root[entry["path"]]
-            if not isinstance(array, zarr.Array):
-                raise InputError(f"its level {entry['path']} is no array.")
-            levels.append(Level(array, _roles(array, named, axes)))
-        return levels, _mpp(about)
+        yield
     except (InputError, UsageError):
         raise
-    except Exception as error:  # metadata can be wrong in every way there is
+    except Exception as error:
         detail = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise InputError(
             "its metadata is damaged, or that of no Zarr image.",
