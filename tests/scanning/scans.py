@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import by_hand
 import numpy as np
 import torch
-from networks import LeNet, TinyVGG, padded_body, ready, unpadded_body
 from torch import Tensor, nn
 
+import by_hand
 import fullconv
 from fullconv.storage.maps import open_map
+from networks import LeNet, TinyVGG, padded_body, ready, unpadded_body
 
 
 def head(cells: int, classes: int = 4) -> list[nn.Module]:

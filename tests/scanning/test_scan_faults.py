@@ -66,9 +66,7 @@ def test_cells_that_look_at_px_that_cannot_be_read_are_nan(name, size, folder, s
     _, fcn, channels = network(name)
     pixels = noise(61, 47, channels)
     told = []
-    done, found = scanned(
-        fcn, Damaged(pixels, HOLES), folder / "map", on_fault=told.append, **size
-    )
+    done, found = scanned(fcn, Damaged(pixels, HOLES), folder / "map", on_fault=told.append, **size)
     # NaN in, NaN out: an independent account of what every cell looks at.
     expected = one_pass(fcn, spoiled(pixels, *HOLES))
     assert 0 < np.isnan(expected[..., 0]).sum() < expected[..., 0].size
@@ -183,7 +181,7 @@ def test_a_damaged_file(folder, strip_by_strip):
     (fault,) = done.faults
     assert fault.box == (32, 32, 64, 48)
     assert open_map(folder / "map").faults
-    assert dict(done.summary())["not read"] == "512 px in 1 places"
+    assert dict(done.summary())["not read"] == "512 px in 1 place"
 
 
 def test_pixels_that_are_no_numbers(folder, strip_by_strip):

@@ -2,14 +2,11 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from scans import noise, tree
 
 HERE = Path(__file__).parent
 NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"

@@ -8,11 +8,11 @@ import pytest
 import scans
 import tifffile
 import torch
-from audited import excited
 from scans import assert_map, network, noise, one_pass, prepared, scanned, slid
 from torch import nn
 
 import fullconv
+from audited import excited
 from fullconv.errors import InputError, RefusedError, UsageError
 from fullconv.storage.maps import open_map
 from fullconv.storage.sources import ArraySource, DrawnSource
@@ -151,7 +151,7 @@ def test_a_single_score_becomes_a_probability(folder):
 
 def test_classes_are_kept_by_name(folder):
     _, fcn, channels = network("LeNet")
-    names = tuple("zero one two three four five six seven eight nine".split())
+    names = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
     fcn.about = fullconv.hosts.torch_fx.fcn.About(classes=names)
     pixels = noise(40, 40, channels)
     scanned(fcn, pixels, folder / "map", keep=["seven", 2])

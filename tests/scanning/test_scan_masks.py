@@ -118,7 +118,9 @@ def test_masks_that_cannot_be(folder):
     with pytest.raises(InputError, match="none.png: "):
         fullconv.scan(fcn, pixels, folder / "map", mask=folder / "none.png")
     with pytest.raises(InputError, match="the mask: has 3 spatial axes, and the image 2"):
-        fullconv.scan(fcn, pixels, folder / "map", mask=ArraySource(noise(5, 5, 5), axes=3, name="the mask"))
+        fullconv.scan(
+            fcn, pixels, folder / "map", mask=ArraySource(noise(5, 5, 5), axes=3, name="the mask")
+        )
     wrong = np.full((6, 6), np.nan, np.float32)
     with pytest.raises(InputError, match=r"the mask: px .* of the mask could not be read"):
         fullconv.scan(fcn, pixels, folder / "map", mask=wrong)
@@ -140,7 +142,7 @@ def slide(size=(300, 400)) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("kind", ["array", "file", "pyramid"])
 def test_glass_is_skipped(kind, folder, strip_by_strip):
-    _, fcn, channels = network("padded")
+    _, fcn, _ = network("padded")
     pixels, tissue = slide()
     source = pixels
     if kind != "array":
@@ -179,7 +181,7 @@ def test_otsu_is_the_threshold_that_splits_best():
     values = np.concatenate([rng.normal(0.1, 0.03, 700), rng.normal(0.6, 0.08, 300)]).clip(0, 1)
 
     def spread(threshold: float) -> float:
-        parts = [part for part in (values[values <= threshold], values[values > threshold])]
+        parts = (values[values <= threshold], values[values > threshold])
         return sum(((part - part.mean()) ** 2).sum() for part in parts if len(part))
 
     best = min(spread(step / 256) for step in range(1, 256))

@@ -95,4 +95,3 @@ def described(
         },
         made_by=f"fullconv {fullconv.__version__}",
     )
-

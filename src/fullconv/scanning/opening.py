@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fullconv.api.machine import available_bytes, resident_bytes
 from fullconv.errors import InputError, UsageError
 from fullconv.evaluate.preparation import check_preparation
 from fullconv.evaluate.words import check_choice
@@ -25,7 +24,7 @@ from fullconv.scanning.mask import Mask
 from fullconv.scanning.pixels import Preparation
 from fullconv.scanning.plan import ScanPlan
 from fullconv.scanning.proof import prove
-from fullconv.scanning.room import Room
+from fullconv.scanning.room import Room, budget_of
 from fullconv.scanning.sight import Sight
 from fullconv.storage.maps import MapAbout
 from fullconv.storage.maps.about import VALUES, Kept
@@ -37,8 +36,6 @@ Given = str | os.PathLike[str] | npt.NDArray[Any] | Source
 """A file, pixels `(*space, channels)`, or anything else that boxes of pixels can be read from."""
 AUTO = "auto"
 Say = Callable[[str], None]
-PART = 4
-"""Of the memory that is left, opening a file may take one part in so many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +175,7 @@ def _source(given: Given, fcn: FCN, asked: Request, stack: ExitStack) -> Source:
                 region=asked.region,
                 level=asked.level,
                 mpp=asked.mpp,
-                budget=_budget(asked.max_memory),
+                budget=budget_of(asked.max_memory, str(given)),
                 axes=dims,
             )
         )
@@ -211,12 +208,6 @@ def _source(given: Given, fcn: FCN, asked: Request, stack: ExitStack) -> Source:
     return given
 
 
-def _budget(limit: int | None) -> int | None:
-    """Bytes that opening and reading a file may take, None for the usual."""
-    left = available_bytes() if limit is None else limit - resident_bytes()
-    return max(1, left // PART)
-
-
 def _mask(
     given: Given, source: Source, asked: Request, sight: Sight, stack: ExitStack, say: Say
 ) -> Mask | None:
@@ -229,7 +220,7 @@ def _mask(
     if asked.region is not None:
         corner = tuple(asked.region[:dims])
         whole = _whole(given, asked, dims)
-    budget = _budget(asked.max_memory)
+    budget = budget_of(asked.max_memory, source.name)
     if isinstance(wanted, str) and wanted == AUTO:
         image: str | os.PathLike[str] | Source = source
         if isinstance(given, str | os.PathLike):
@@ -262,6 +253,6 @@ def _whole(given: Given, asked: Request, dims: int) -> tuple[int, ...]:
     if isinstance(given, np.ndarray):
         return given.shape[:dims]
     assert isinstance(given, str | os.PathLike)
-    budget = _budget(asked.max_memory)
+    budget = budget_of(asked.max_memory, str(given))
     with open_source(given, channels=1, level=asked.level, mpp=asked.mpp, budget=budget) as image:
         return image.size

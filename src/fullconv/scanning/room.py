@@ -23,6 +23,8 @@ SHARE = 0.9
 CHUNK = 1 << 26
 """Px of the image whose scores are written together, at most, where a strip has fewer: so much is
 lost if a scan is killed."""
+PART = 4
+"""Of the memory that is left, opening a file may take one part in so many."""
 TRIES = 12
 
 
@@ -46,12 +48,6 @@ class Room:
     dtype: str
     limit: int | None
     grid: tuple[int, ...]
-
-    def left(self) -> int:
-        """Bytes that the process may take beyond what it holds now."""
-        if self.limit is None:
-            return int(SHARE * available_bytes())
-        return self.limit - resident_bytes()
 
     def beside(self, plan: ScanPlan) -> int:
         """Bytes that a scan takes beside the maps: px, the chunk that is filled, margins."""
@@ -99,17 +95,17 @@ class Room:
 
         Raises InputError if none does, UsageError for a strip or band below 1.
         """
-        left = self.left()
+        left = left_of(self.limit)
         on_cpu = self.preparation.device.type == "cpu"
         most = self._most(left) if on_cpu else self._on_device()
         if most <= 0:
-            raise self._too_little(left)
+            raise too_little(self.limit, self.source.name)
         budget = most
         for _ in range(TRIES):
             try:
                 found = self._made(course, budget, strip, band, steps)
             except InputError as error:
-                raise self._too_little(left, error) from error
+                raise too_little(self.limit, self.source.name, error) from error
             fitting = self._written_at_once(found, left) if steps is None else found
             if self.needed(fitting) <= left:
                 return fitting
@@ -118,7 +114,7 @@ class Room:
             # What is beside the maps becomes less as they do.
             taken = fitting.bytes + self.beside(fitting) - self._fixed
             budget = int(fitting.bytes * min(0.97 * most / taken, 0.97))
-        raise self._too_little(left)
+        raise too_little(self.limit, self.source.name)
 
     @property
     def _fixed(self) -> int:
@@ -163,19 +159,33 @@ class Room:
         free = int(SHARE * free_bytes(self.fcn))
         return free if self.limit is None else min(free, self.limit)
 
-    def _too_little(self, left: int, cause: InputError | None = None) -> InputError:
-        """What to say if nothing fits."""
-        if self.limit is None:
-            why = f"{written_bytes(max(0, left))} is free for it."
-        else:
-            why = (
-                f"Of the {written_bytes(self.limit)} allowed the process holds "
-                f"{written_bytes(resident_bytes())} already: libraries, weights, the image file."
-            )
-        least = "" if cause is None else f": {cause.what.removesuffix('.')}"
-        return InputError(
-            f"the scan does not fit into memory{least}.",
-            where=self.source.name,
-            why=why,
-            hint="Allow more memory (max_memory, --max-memory), or free some.",
+
+def left_of(limit: int | None) -> int:
+    """Bytes that the process may take beyond what it holds; `limit` as in `Room`."""
+    return int(SHARE * available_bytes()) if limit is None else limit - resident_bytes()
+
+
+def budget_of(limit: int | None, where: str) -> int:
+    """Bytes that opening and reading a file may take. Raises InputError if nothing is left."""
+    left = left_of(limit)
+    if left <= 0:
+        raise too_little(limit, where)
+    return max(1, left // PART)
+
+
+def too_little(limit: int | None, where: str, cause: InputError | None = None) -> InputError:
+    """What to say if nothing fits."""
+    if limit is None:
+        why = f"{written_bytes(max(0, left_of(limit)))} is free for it."
+    else:
+        why = (
+            f"Of the {written_bytes(limit)} allowed the process holds "
+            f"{written_bytes(resident_bytes())} already: libraries, weights, the image file."
         )
+    least = "" if cause is None else f": {cause.what.removesuffix('.')}"
+    return InputError(
+        f"the scan does not fit into memory{least}.",
+        where=where,
+        why=why,
+        hint="Allow more memory (max_memory, --max-memory), or free some.",
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
@@ -127,7 +128,7 @@ class ScanSummary:
             memory += f", on the GPU {written_bytes(self.device_memory)}"
         facts.append(("memory", f"{memory} at most"))
         if self.faults:
-            facts.append(("not read", f"{pixels(self.faults):,} px in {len(self.faults):,} places"))
+            facts.append(("not read", f"{pixels(self.faults):,} px in {places(self.faults)}"))
         return facts
 
     def __str__(self) -> str:
@@ -149,6 +150,11 @@ class ScanSummary:
             "faults": [{"box": list(fault.box), "why": fault.why} for fault in self.faults],
             "plan": self.plan.to_dict(),
         }
+
+
+def places(faults: Sequence[Fault]) -> str:
+    """How many there are."""
+    return f"{len(faults):,} place{'' if len(faults) == 1 else 's'}"
 
 
 def written(fault: Fault) -> str:

@@ -115,6 +115,7 @@ def scan(
     there. Exit code 5 if the map can no longer be written to: what is written is kept.
     """
     from fullconv.scanning.scan import preview
+    from fullconv.scanning.summary import places
 
     target = Path(output or f"{Path(image).stem}-map.zarr")
     distinct({"-o": target}, {"the image": Path(image), **files_read(asked, classes)})
@@ -137,8 +138,8 @@ def scan(
         show_line(str(done).rstrip("\n"))
     if done.faults:
         raise InputError(
-            f"{len(done.faults):,} parts of the image could not be read; cells that look at them "
-            f"have no score.{done.told()}",
+            f"{places(done.faults)} of the image could not be read; cells that look there have no "
+            f"score.{done.told()}",
             where=image,
         )
 
