@@ -149,4 +149,3 @@ def test_a_photograph_as_ome_zarr_is_valid(drone, places):
     assert list(first[0].scale) == [1.0, STRIDE, STRIDE]
     # The middle of the first cell is that of its window; the middle of px 0 is at 0.
     assert list(first[1].translation) == [0.0, WINDOW / 2 - 0.5, WINDOW / 2 - 0.5]
-
