@@ -101,11 +101,11 @@ def streamed(fcn: FCN) -> Streamed:
     """
     graph: fx.Graph = fcn.graph
     if fcn.plan.contexts and fcn.plan.context == "image":
-        whole = [
-            RefusedError(surveys.WHOLE, where=op.where, hint=surveys.HINT)
-            for op in fcn.plan.contexts
-        ]
-        raise RefusedError.merge(whole, "streamed")
+        count, more = len(fcn.plan.contexts), ""
+        if count > 1:
+            more = f"So do {count - 1} others. " if count > 2 else "So does another one. "
+        hint = more + surveys.HINT
+        raise RefusedError(surveys.WHOLE, where=fcn.plan.contexts[0].where, hint=hint)
     values, macs = _at_the_window(fcn)
     maps = _depending(graph)
     reading = Reading(fcn, len(fcn.window), fcn.plan.channels, _fixed(fcn, maps), maps, values)
