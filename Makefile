@@ -19,7 +19,7 @@ nightly: $(VENV)/.test
 	@echo "== random networks, many of them, never the same"
 	@HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest tests/api/test_random_networks.py \
 	  tests/api/test_random_streams.py tests/api/test_stream_zoo.py \
-	  tests/storage/maps/test_map_kills.py $(PYTEST)
+	  tests/storage/maps/test_map_kills.py tests/scanning/test_scan_kills.py $(PYTEST)
 
 lint: $(VENV)/.test
 	@echo "== style, types and layers"
