@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from fullconv.errors import UsageError
@@ -84,6 +86,12 @@ def resident_bytes() -> int:
     peak so far."""
     held = status_bytes("VmRSS")
     return peak_resident_bytes() if held is None else held
+
+
+def give_back_freed() -> None:
+    """Let memory that was freed go back to the system, where its C library can be told to."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def peak_resident_bytes() -> int:

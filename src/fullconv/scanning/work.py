@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from fullconv.api.machine import resident_bytes
+from fullconv.api.machine import give_back_freed, resident_bytes
 from fullconv.errors import FullconvError, IncompleteError, InputError
 from fullconv.evaluate.scoring import check_finite, is_out_of_memory, probabilities_of
 from fullconv.geometry import Box
@@ -178,6 +178,7 @@ class Work:
     def _write(self, index: Index, block: npt.NDArray[np.float32], faults: list[Fault]) -> None:
         self.blank += int(np.isnan(block[..., 0]).sum())
         _kept(lambda: self._target.write(index, block, joined(faults)))
+        give_back_freed()  # or what lies between blocks in use grows from strip to strip
 
     def _report(self, cells: int) -> None:
         """Say how far it is; `cells` are those of a chunk that is not whole yet."""
