@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fullconv.auditing.audit import Audit, audit
     from fullconv.errors import (
         FullconvError,
+        IncompleteError,
         InputError,
         MissingExtraError,
         RefusedError,
@@ -63,6 +64,7 @@ _HOMES = {
     "FullconvError": "errors",
     "UsageError": "errors",
     "MissingExtraError": "errors",
+    "IncompleteError": "errors",
     "InputError": "errors",
     "RefusedError": "errors",
 }
@@ -76,6 +78,7 @@ __all__ = [
     "FullconvError",
     "Grid",
     "Heatmap",
+    "IncompleteError",
     "InputError",
     "MissingExtraError",
     "Plan",

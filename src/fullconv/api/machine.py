@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from fullconv.errors import UsageError
@@ -86,14 +88,23 @@ def resident_bytes() -> int:
     return peak_resident_bytes() if held is None else held
 
 
+def give_back_freed() -> None:
+    """Let memory that was freed go back to the system, where its C library can be told to."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
 def peak_resident_bytes() -> int:
     """The most bytes that this process has held so far; 0 where the system does not tell."""
+    most = status_bytes("VmHWM")
+    if most is not None:  # what Linux says through getrusage counts the process that started it
+        return most
     try:
         import resource
     except ImportError:  # Windows
         return 0
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else 1024 * most
+    found = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return found if sys.platform == "darwin" else 1024 * found
 
 
 def _lines(path: Path) -> list[str]:

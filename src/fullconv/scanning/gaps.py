@@ -64,6 +64,8 @@ class Gaps:
 
     def forget(self, row: int) -> None:
         """Let go of what no cell from this row on looks at."""
+        if not self._faults and not self._missing:
+            return
         first = int(self._sight.seen(0, row, row + 1).starts[0])
         self._faults = [f for f in self._faults if f.box[len(f.box) // 2] > first]
         self._missing = [(at, flags) for at, flags in self._missing if at + len(flags) > first]

@@ -136,17 +136,18 @@ def opened(
         sight = Sight(network.course, network.course.cells(source.size), fcn.window, fcn.stride)
         mask = _mask(given, source, asked, sight, stack, say)
         room = Room(fcn, source, preparation, kept, asked.dtype, asked.max_memory, grid)
-        sizes = there or {}
-        plan = room.plan(
-            network.course,
-            asked.strip or sizes.get("strip"),
-            asked.band or sizes.get("band"),
-            None if asked.strip or asked.band else sizes.get("steps"),
-        )
+        plan = room.plan(network.course, *_sizes(asked, there or {}))
         yield Ready(
             fcn, network, source, preparation, plan, room, sight, mask, kept, asked.values,
             difference,
         )  # fmt: skip
+
+
+def _sizes(asked: Request, there: dict[str, int]) -> tuple[int | None, int | None, int | None]:
+    """Strip, band and steps of a chunk: those that are there, if nothing else is asked for."""
+    strip, band = asked.strip or there.get("strip"), asked.band or there.get("band")
+    same = (strip, band) == (there.get("strip"), there.get("band"))
+    return strip, band, there.get("steps") if same else None
 
 
 def _grid(fcn: FCN, source: Source) -> tuple[int, ...]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
 from fullconv.geometry import Box
+from fullconv.hosts.torch_fx.streaming.reading import Streamed
+from fullconv.hosts.torch_fx.streaming.stream import Read, Stream, Strip
 from fullconv.scanning.plan import ScanPlan
 from fullconv.streams.bands import Band
 
@@ -19,10 +21,10 @@ class Pass:
     stop: int
 
 
-def passes(plan: ScanPlan, wanted: Sequence[bool]) -> list[Pass]:
+def passes(plan: ScanPlan, band: Band, wanted: Sequence[bool]) -> list[Pass]:
     """The passes over a band that make the chunks `wanted`, from top to bottom.
 
-    To begin, a pass makes rows above its first again. Where that is no less than going on through
+    To begin, a pass makes rows above its first again. Where that is more than going on through
     chunks that nobody wants, it goes on.
     """
     found: list[Pass] = []
@@ -30,12 +32,26 @@ def passes(plan: ScanPlan, wanted: Sequence[bool]) -> list[Pass]:
         if not want:
             continue
         start = number * plan.steps
-        stop = min(start + plan.steps, plan.schedule.count)
-        if found and min(plan.schedule.begins(start).values()) <= found[-1].stop:
-            found[-1] = Pass(found[-1].start, stop)
-        else:
-            found.append(Pass(start, stop))
+        part = Pass(start, min(start + plan.steps, plan.schedule.count))
+        if found and (found[-1].stop == start or _goes_on(plan, band, found[-1], part)):
+            part = Pass(found.pop().start, part.stop)
+        found.append(part)
     return found
+
+
+def _goes_on(plan: ScanPlan, band: Band, one: Pass, other: Pass) -> bool:
+    """Whether a pass over both, and what is between, takes no more than the two by themselves."""
+    both, *alone = (
+        macs_of_pass(plan, band, part) for part in (Pass(one.start, other.stop), one, other)
+    )
+    return both <= sum(alone)
+
+
+def strips(
+    network: Streamed, plan: ScanPlan, band: Band, part: Pass, read: Read
+) -> Generator[Strip, None, None]:
+    """The strips of a pass. To be closed: until then PyTorch is in inference mode."""
+    yield from Stream(network, plan.schedule, band).run(read, part.start, part.stop)
 
 
 def boxes(plan: ScanPlan, band: Band, part: Pass) -> Iterator[Box]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 from fullconv.api.machine import resident_bytes
-from fullconv.hosts.torch_fx.streaming.stream import Stream
 from fullconv.scanning.opening import Ready
-from fullconv.scanning.passes import Pass, boxes, macs_of_pass
+from fullconv.scanning.passes import Pass, boxes, macs_of_pass, strips
 from fullconv.scanning.pixels import Feed
 from fullconv.scanning.plan import ScanPlan
 from fullconv.storage.amounts import span, written_bytes
@@ -48,9 +48,13 @@ class Preview:
                 f"at most {written_bytes(self.memory)}{allowed}; {written_bytes(self.held)} are "
                 "held already",
             ),
-            ("time", f"about {span(self.seconds)}, measured on one strip"),
+            ("time", f"{self._time}, measured on one strip"),
             ("proof", f"streamed and one pass differ by {self.difference:.1e} on a small image"),
         ]
+
+    @property
+    def _time(self) -> str:
+        return f"about {span(self.seconds)}" if self.seconds >= 1 else "less than a second"
 
     def __str__(self) -> str:
         rows = [
@@ -87,9 +91,10 @@ def _seconds(ready: Ready) -> float:
     band = plan.band(0)
     part = Pass(0, min(2, plan.schedule.count))
     feed = Feed(ready.source, boxes(plan, band, part), ready.preparation, lambda box, region: None)
-    with feed:
+    run = strips(ready.network, plan, band, part, feed)
+    with feed, closing(run):
         moments = [time.perf_counter()]
-        for _ in Stream(ready.network, plan.schedule, band).run(feed, part.start, part.stop):
+        for _ in run:
             moments.append(time.perf_counter())
     took = moments[-1] - moments[-2]
     macs = macs_of_pass(plan, band, part)

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from math import prod
 
 import numpy as np
 import numpy.typing as npt
 
-from fullconv.api.machine import resident_bytes
+from fullconv.api.machine import give_back_freed, resident_bytes
 from fullconv.errors import FullconvError, IncompleteError, InputError
 from fullconv.evaluate.scoring import check_finite, is_out_of_memory, probabilities_of
 from fullconv.geometry import Box
-from fullconv.hosts.torch_fx.streaming.stream import Stream, Strip
+from fullconv.hosts.torch_fx.streaming.stream import Strip
+from fullconv.scanning.chunk import Chunk, empty
 from fullconv.scanning.gaps import Gaps, joined
 from fullconv.scanning.opening import Ready
-from fullconv.scanning.passes import Pass, boxes, macs_of_pass, passes
+from fullconv.scanning.passes import Pass, boxes, macs_of_pass, passes, strips
 from fullconv.scanning.pixels import Feed
 from fullconv.scanning.summary import Standing, written
 from fullconv.storage.maps import MapWriter
-from fullconv.storage.maps.layout import Index, Span
+from fullconv.storage.maps.layout import Index
 from fullconv.storage.sources import Fault, Region
 
 Progress = Callable[[Standing], None]
@@ -74,7 +76,7 @@ class Work:
         )
         for number in range(across):
             self._leave_blank(number, wanted[number])
-            for part in passes(plan, wanted[number]):
+            for part in passes(plan, plan.band(number), wanted[number]):
                 try:
                     self._pass(number, part, wanted[number])
                 except (MemoryError, RuntimeError) as error:
@@ -103,59 +105,43 @@ class Work:
             index = self._index(i, number)
             if want or index in self._target.done:
                 continue
-            spans = self._target.layout.span(index)
-            self._write(index, self._empty(spans), [])
+            self._write(index, empty(index, self._target.layout), [])
             self._there += self._cells_of(index)
             self._report(0)
-
-    def _empty(self, spans: tuple[Span, ...]) -> npt.NDArray[np.float32]:
-        shape = (*(stop - start for start, stop in spans), self._target.layout.shape[-1])
-        return np.full(shape, np.nan, np.float32)
 
     def _pass(self, number: int, part: Pass, wanted: list[bool]) -> None:
         """Stream over a part of a band, and write the wanted chunks."""
         ready, plan, layout = self._ready, self._ready.plan, self._target.layout
         band = plan.band(number)
         gaps = Gaps(ready.sight, layout.span(self._index(0, number))[1:])
-        before = self.macs
         reader = boxes(plan, band, part)
-        stream = Stream(ready.network, plan.schedule, band)
-        with Feed(ready.source, reader, ready.preparation, self._noting(gaps)) as feed:
-            block, look, faults = None, None, list[Fault]()
-            for strip in stream.run(feed, part.start, part.stop):
+        feed = Feed(ready.source, reader, ready.preparation, self._noting(gaps))
+        run = strips(ready.network, plan, band, part, feed)
+        with feed, closing(run):
+            chunk: Chunk | None = None
+            for strip in run:
                 i = strip.number // plan.steps
                 if wanted[i]:
-                    index = self._index(i, number)
-                    spans = layout.span(index)
-                    if block is None:
-                        block, faults = self._empty(spans), []
-                        look = None if ready.mask is None else ready.mask.look(*spans)
-                    first = strip.start - spans[0][0]
-                    rows = slice(first, first + strip.stop - strip.start)
-                    self._fill(block[rows], strip)
-                    seen = None if look is None else look[rows]
-                    faults += gaps.blank(block[rows], strip.start, seen)
-                    if seen is not None:
-                        block[rows][~seen] = np.nan
-                    if strip.stop == spans[0][1]:
-                        self._write(index, block, faults)
+                    chunk = chunk or Chunk(self._index(i, number), layout, ready.mask)
+                    chunk.take(self._scores(strip), strip.start, gaps)
+                    if chunk.whole:
+                        self._write(chunk.index, chunk.block, chunk.faults)
                         self.computed += 1
-                        self.cells += self._cells_of(index)
-                        block = None
-                        self._report(0)
-                    else:
-                        self._report(block[: rows.stop, ..., 0].size)
+                        self.cells += chunk.cells
+                        chunk = None
+                    self._report(chunk.cells if chunk else 0)
                 if strip.stop < plan.grid[0]:
                     gaps.forget(strip.stop)
-        self.macs = before + macs_of_pass(plan, band, part)
+        self.macs += macs_of_pass(plan, band, part)
 
-    def _fill(self, rows: npt.NDArray[np.float32], strip: Strip) -> None:
-        """Scores of a strip, `(rows, *columns, K)`."""
+    def _scores(self, strip: Strip) -> npt.NDArray[np.floating]:
+        """What is stored of a strip, `(K, rows, *columns)`."""
         scores = strip.answers[0]
         check_finite(self._ready.fcn, scores, self._ready.source.name)
         if self._ready.values == "probabilities":
             scores = probabilities_of(self._ready.fcn, scores)
-        rows[...] = np.moveaxis(scores[0].float().cpu().numpy(), 0, -1)
+        found: npt.NDArray[np.floating] = scores[0].float().cpu().numpy()
+        return found
 
     def _noting(self, gaps: Gaps) -> Callable[[Box, Region], None]:
         def note(box: Box, region: Region) -> None:
@@ -178,6 +164,7 @@ class Work:
     def _write(self, index: Index, block: npt.NDArray[np.float32], faults: list[Fault]) -> None:
         self.blank += int(np.isnan(block[..., 0]).sum())
         _kept(lambda: self._target.write(index, block, joined(faults)))
+        give_back_freed()  # or what lies between blocks in use grows from strip to strip
 
     def _report(self, cells: int) -> None:
         """Say how far it is; `cells` are those of a chunk that is not whole yet."""

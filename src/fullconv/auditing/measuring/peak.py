@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import torch
 
-from fullconv.api.machine import status_bytes
+from fullconv.api.machine import give_back_freed, status_bytes
 
 STATUS, REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -49,8 +47,7 @@ def _resident() -> int | None:
 def _reset() -> bool:
     """Let the peak so far be what there is now; whether the system lets us."""
     # What was freed goes back to the system. What another C library keeps is not counted again.
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    give_back_freed()
     try:
         REFS.write_text("5")
     except OSError:

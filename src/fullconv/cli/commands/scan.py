@@ -10,7 +10,7 @@ import click
 from fullconv.cli.answers import say, show, show_line
 from fullconv.cli.commands.scan_progress import ScanProgress, event
 from fullconv.cli.interrupt import INTERRUPTED
-from fullconv.cli.loading import Numbers, describe, files_read, load_fcn
+from fullconv.cli.loading import Numbers, as_path, describe, files_read, load_fcn
 from fullconv.cli.options import (
     SAVED_TOO,
     Asked,
@@ -118,7 +118,9 @@ def scan(
     from fullconv.scanning.summary import places
 
     target = Path(output or f"{Path(image).stem}-map.zarr")
-    distinct({"-o": target}, {"the image": Path(image), **files_read(asked, classes)})
+    mask = options["mask"]
+    read = {"the image": Path(image), "the mask": None if mask == "auto" else as_path(mask)}
+    distinct({"-o": target}, {**read, **files_read(asked, classes)})
     fcn = load_fcn(asked)
     describe(fcn, classes, mean, std)
     fcn = speed.ready(fcn)
