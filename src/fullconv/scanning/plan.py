@@ -165,8 +165,9 @@ def make_plan(
     if any(given is not None and given < 1 for given in (height, width)):
         raise UsageError("strips and bands have at least one row and one column.")
     columns = grid[1] if len(grid) > 1 else 1
+    least = _bytes(course, size, grid, height or 1, width or 1, images)
     last: tuple[int, int, int] | None = None
-    for wide in [min(width, columns)] if width else _widths(columns):
+    for wide in () if least > budget else [min(width, columns)] if width else _widths(columns):
         found = _tallest(course, size, grid, stride, wide, budget, images, height)
         if found is None:
             continue
@@ -175,7 +176,6 @@ def make_plan(
         if tall * stride[0] >= min(LOW, size[0]) or tall >= grid[0] or height or width:
             break
     if last is None:
-        least = _bytes(course, size, grid, height or 1, width or 1, images)
         raise InputError(
             f"scanning takes at least {written_bytes(least)} beside the weights, and "
             f"{written_bytes(max(0, budget))} is left for it.",
@@ -211,14 +211,19 @@ def _tallest(
     height: int | None,
 ) -> tuple[int, int] | None:
     """The tallest strip that helps and fits in bands of `wide` columns, and its bytes."""
-    tall = height or max(1, min(grid[0], TALL // stride[0]))
-    while True:
-        need = _bytes(course, size, grid, tall, wide, images)
-        if need <= budget:
-            return tall, need
-        if height or tall == 1:
-            return None
-        tall = max(1, tall * 3 // 4)
+    tallest = height or max(1, min(grid[0], TALL // stride[0]))
+    least = height or 1
+    need = _bytes(course, size, grid, least, wide, images)
+    if need > budget:
+        return None
+    while least < tallest:
+        tall = (least + tallest + 1) // 2
+        more = _bytes(course, size, grid, tall, wide, images)
+        if more <= budget:
+            least, need = tall, more
+        else:
+            tallest = tall - 1
+    return least, need
 
 
 def _bytes(
