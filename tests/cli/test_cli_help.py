@@ -9,8 +9,8 @@ import fullconv as package
 from fullconv.cli.commands import COMMANDS as ALL
 
 COMMANDS = (
-    "plan", "check", "convert", "classify", "heatmap", "evaluate", "audit", "allconv", "study",
-    "export", "demo",
+    "plan", "check", "convert", "classify", "heatmap", "scan", "evaluate", "audit", "allconv", "study",
+    "study", "export", "demo",
 )  # fmt: skip
 
 
@@ -46,8 +46,8 @@ def test_help_names_the_commands_the_models_and_the_exit_codes(fullconv):
     for word in (*COMMANDS, "torchvision:NAME", "timm:NAME", "file.py:factory", "textures"):
         assert word in text
     assert "Exit codes: 0 ok, 1 failed, 2 usage, 3 bad input, 4 refused model" in text
-    assert " ".join(text.split("FILE.safetensors")[1].split()[:11]) == (
-        'written by "fullconv convert" or "allconv"; for heatmap, classify and evaluate'
+    assert " ".join(text.split("FILE.safetensors")[1].split()[:12]) == (
+        'written by "fullconv convert" or "allconv"; for heatmap, scan, classify and evaluate'
     )
     for command in COMMANDS:
         assert f"  fullconv {command}" in text.split("Examples:")[1]

@@ -89,11 +89,16 @@ def main() -> None:
     moments, kills, halfway = random.Random(runs), 0, 0
     for run in range(runs):
         target = folder / f"run{run}"
-        for _ in range(moments.choice((1, 1, 1, 2))):
+        left = moments.choice((1, 1, 1, 2))
+        while left:
             process = forked(lambda: scan(target))  # noqa: B023
-            time.sleep(moments.uniform(0, 1.1 * took))
+            time.sleep(moments.uniform(0, took))
             os.kill(process, signal.SIGKILL)
-            kills += not ended(process)
+            if ended(process):  # too late: it is faster than it was
+                took *= 0.97
+                shutil.rmtree(target)
+                continue
+            kills, left = kills + 1, left - 1
         journal = target / "journal.jsonl"
         lines = len(journal.read_bytes().splitlines()) if journal.exists() else 0
         halfway += 1 < lines < total + 1

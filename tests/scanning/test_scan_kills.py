@@ -31,5 +31,5 @@ def test_killed_at_random_moments(folder):
     found = json.loads(done.stdout)
     assert found["runs"] == runs
     assert found["chunks"] == 12
-    assert found["kills"] > 0.9 * runs
-    assert found["halfway"] > runs / 5
+    assert found["kills"] >= runs
+    assert found["halfway"] > runs / 20

@@ -1,7 +1,7 @@
 """Parts of a scan by themselves: the proof, the passes, the reader, and which network it is."""
 
-import itertools
 import threading
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -135,7 +135,7 @@ def test_a_pass_over_everything_takes_what_the_plan_says():
 
 def test_the_boxes_of_a_pass_follow_on_each_other():
     found = list(boxes(PLAN, PLAN.band(1), Pass(9, 15)))
-    assert all(one[2] == other[0] for one, other in itertools.pairwise(found))
+    assert all(one[2] == other[0] for one, other in pairwise(found))
     assert len({(box[1], box[3]) for box in found}) == 1
 
 

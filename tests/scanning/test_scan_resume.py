@@ -144,7 +144,7 @@ def test_another_model_input_or_setting_is_refused_by_name(folder):
     assert refusal() == ["model"]
     model[-1].weight.data[0, 0] -= 1e-9
     finer = fullconv.convert(model, 12, stride=1)
-    assert refusal(finer) == ["stride", "model", "plan", "shape", "chunk"]
+    assert refusal(finer) == ["stride", "model", "plan", "shape"]
     assert tree(target) == expected
 
 
