@@ -5,7 +5,7 @@
 
 The image is drawn when it is read, so that nothing of it lies in memory or on the disk. Every scan
 runs in a process of its own; its peak is the largest resident memory that the system has seen
-(`ru_maxrss`, Linux), with Python, PyTorch and the weights in it.
+(`VmHWM`, Linux), with Python, PyTorch and the weights in it.
 """
 
 from __future__ import annotations

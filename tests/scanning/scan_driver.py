@@ -13,7 +13,6 @@ import random
 import shutil
 import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -21,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import tqdm
 import zarr.codecs  # noqa: F401 -- so that no run imports it
 from scans import network, noise, tree
 
@@ -32,8 +30,6 @@ from fullconv.storage.sources import ArraySource, Fault, Region
 
 room.CHUNK = 1  # every strip is a chunk
 torch.set_num_threads(1)  # no threads that a fork would lose
-# The bar of fx's interpreter has a lock that forks share: one that is killed would keep it.
-tqdm.tqdm.set_lock(threading.RLock())
 
 FCN = network("padded")[1].optimize(dtype=torch.float32)
 LOOK = np.ones((7, 4), bool)

@@ -14,7 +14,7 @@ from scans import assert_map, network, noise, one_pass, prepared, scanned
 
 import fullconv
 from fullconv.errors import InputError
-from fullconv.scanning.gaps import joined
+from fullconv.scanning.sight.gaps import joined
 from fullconv.storage.maps import open_map
 from fullconv.storage.sources import ArraySource, Fault, Region
 

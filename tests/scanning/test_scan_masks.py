@@ -8,7 +8,7 @@ from scans import assert_map, network, noise, one_pass, prepared, scanned
 
 import fullconv
 from fullconv.errors import InputError
-from fullconv.scanning.background import otsu, thumbnail
+from fullconv.scanning.sight.background import otsu, thumbnail
 from fullconv.storage.maps import open_map
 from fullconv.storage.sources import ArraySource, DrawnSource
 
@@ -47,7 +47,7 @@ def test_a_mask_is_scaled_to_the_image(shape, size, folder, strip_by_strip):
 
 
 def test_masks_are_read_in_pieces(folder, monkeypatch, strip_by_strip):
-    monkeypatch.setattr("fullconv.scanning.mask.PIECE", 50)
+    monkeypatch.setattr("fullconv.scanning.sight.mask.PIECE", 50)
     _, fcn, channels = network("unpadded")
     pixels = noise(61, 83, channels)
     look = np.random.default_rng(3).random((61, 83)) < 0.004
@@ -191,7 +191,7 @@ def test_otsu_is_the_threshold_that_splits_best():
 @pytest.mark.parametrize("size", [(50, 70), (513, 300), (37, 1)])
 @pytest.mark.parametrize("piece", [64, 1 << 20])
 def test_a_thumbnail_is_a_mean_over_boxes(size, piece, monkeypatch):
-    monkeypatch.setattr("fullconv.scanning.background.PIECE", piece)
+    monkeypatch.setattr("fullconv.scanning.sight.background.PIECE", piece)
     pixels = noise(*size, 3)
     picture, lost, known = thumbnail(ArraySource(pixels), longest=16)
     step = -(-max(size) // 16)

@@ -17,9 +17,9 @@ from fullconv.errors import InputError, RefusedError
 from fullconv.hosts.torch_fx.identity import digest
 from fullconv.hosts.torch_fx.streaming.reading import streamed
 from fullconv.scanning import proof
-from fullconv.scanning.passes import Pass, boxes, macs_of_pass, passes
-from fullconv.scanning.pixels import Feed, Preparation
 from fullconv.scanning.plan import make_plan
+from fullconv.scanning.work.passes import Pass, boxes, macs_of_pass, passes
+from fullconv.scanning.work.pixels import Feed, Preparation
 from fullconv.storage.sources import ArraySource
 
 # --- the proof ----------------------------------------------------------------------------------

@@ -219,7 +219,7 @@ def test_memory_that_runs_out_is_told(folder, strip_by_strip, monkeypatch):
     def broken(*_) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("fullconv.scanning.work.check_finite", broken)
+    monkeypatch.setattr("fullconv.scanning.work.run.check_finite", broken)
     with pytest.raises(FullconvError) as short:
         fullconv.scan(fcn, noise(61, 47, channels), folder / "map", **SIZES)
     assert str(short.value) == (

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fullconv.hosts.torch_fx.streaming.reading import streamed
-from fullconv.scanning.sight import Sight, Spans
+from fullconv.scanning.sight.spans import Sight, Spans
 
 
 @st.composite

@@ -13,8 +13,8 @@ from fullconv.errors import UsageError
 from fullconv.evaluate.class_names import find_class
 from fullconv.hosts.torch_fx.fcn import FCN
 from fullconv.hosts.torch_fx.identity import digest
-from fullconv.scanning.pixels import Preparation
 from fullconv.scanning.plan import ScanPlan
+from fullconv.scanning.work.pixels import Preparation
 from fullconv.storage.maps import MapAbout
 from fullconv.storage.maps.about import Kept
 from fullconv.storage.maps.document import NAME, read_document

@@ -18,14 +18,14 @@ from fullconv.geometry import Box, times
 from fullconv.hosts.torch_fx.fcn import FCN
 from fullconv.hosts.torch_fx.streaming.reading import Streamed, streamed
 from fullconv.hosts.torch_fx.tracing import in_eval
-from fullconv.scanning.background import mask_of, tissue
 from fullconv.scanning.description import Keep, described, kept_of
-from fullconv.scanning.mask import Mask
-from fullconv.scanning.pixels import Preparation
 from fullconv.scanning.plan import ScanPlan
 from fullconv.scanning.proof import prove
 from fullconv.scanning.room import Room, budget_of
-from fullconv.scanning.sight import Sight
+from fullconv.scanning.sight.background import mask_of, tissue
+from fullconv.scanning.sight.mask import Mask
+from fullconv.scanning.sight.spans import Sight
+from fullconv.scanning.work.pixels import Preparation
 from fullconv.storage.maps import MapAbout
 from fullconv.storage.maps.about import VALUES, Kept
 from fullconv.storage.maps.layout import DTYPES

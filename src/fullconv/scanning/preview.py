@@ -9,9 +9,9 @@ from typing import Any
 
 from fullconv.api.machine import resident_bytes
 from fullconv.scanning.opening import Ready
-from fullconv.scanning.passes import Pass, boxes, macs_of_pass, strips
-from fullconv.scanning.pixels import Feed
 from fullconv.scanning.plan import ScanPlan
+from fullconv.scanning.work.passes import Pass, boxes, macs_of_pass, strips
+from fullconv.scanning.work.pixels import Feed
 from fullconv.storage.amounts import span, written_bytes
 from fullconv.tables import table
 

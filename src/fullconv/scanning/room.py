@@ -10,8 +10,8 @@ from fullconv.api.machine import available_bytes, resident_bytes
 from fullconv.api.memory import BASE, free_bytes
 from fullconv.errors import InputError
 from fullconv.hosts.torch_fx.fcn import FCN
-from fullconv.scanning.pixels import Preparation
 from fullconv.scanning.plan import ScanPlan, make_plan
+from fullconv.scanning.work.pixels import Preparation
 from fullconv.storage.amounts import written_bytes
 from fullconv.storage.maps import Layout
 from fullconv.storage.maps.about import Kept

@@ -10,12 +10,12 @@ from fullconv.api.machine import peak_resident_bytes
 from fullconv.geometry import Box
 from fullconv.hosts.torch_fx.fcn import FCN
 from fullconv.scanning.description import Keep, sizes_there
-from fullconv.scanning.gaps import joined
 from fullconv.scanning.opening import Given, Ready, Request, Say, opened
 from fullconv.scanning.plan import ScanPlan
 from fullconv.scanning.preview import Preview, measured
+from fullconv.scanning.sight.gaps import joined
 from fullconv.scanning.summary import ScanSummary
-from fullconv.scanning.work import OnFault, Progress, Work
+from fullconv.scanning.work.run import OnFault, Progress, Work
 from fullconv.storage.maps import MapWriter, open_map
 from fullconv.storage.maps.begun import check_place
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from fullconv.errors import listed
 from fullconv.geometry import times
-from fullconv.scanning.gaps import pixels
 from fullconv.scanning.plan import ScanPlan
+from fullconv.scanning.sight.gaps import pixels
 from fullconv.storage.amounts import written_bytes
 from fullconv.storage.sources import Fault
 from fullconv.tables import table

@@ -49,7 +49,10 @@ def at_the_window(fcn: FCN) -> tuple[dict[fx.Node, Any], dict[fx.Node, float]]:
     with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True):
         image = torch.empty(1, fcn.plan.channels, *fcn.window, dtype=dtype, device=first.device)
         recording = _Recording(fcn)
-        recording.run(image)
+        recording.args_iter = iter((image,))
+        # Not `run`: its progress bar holds a lock that processes made by a fork share.
+        for node in fcn.graph.nodes:
+            recording.env[node] = recording.run_node(node)
     return recording.values, recording.macs
 
 

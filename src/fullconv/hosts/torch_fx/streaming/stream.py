@@ -7,7 +7,7 @@ rows, is the schedule's; see `fullconv.streams.schedule`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 import torch
@@ -56,7 +56,9 @@ class Stream:
             if readers and name not in self._course.answers:
                 self._read_last.setdefault(readers[-1].name, []).append(name)
 
-    def run(self, read: Read, start: int = 0, stop: int | None = None) -> Iterator[Strip]:
+    def run(
+        self, read: Read, start: int = 0, stop: int | None = None
+    ) -> Generator[Strip, None, None]:
         """The strips of steps `start` to `stop`, in order; every row of the image is read once.
 
         However a map is cut into passes, the same rows come out: each step computes the same

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fullconv.geometry import Box
-from fullconv.scanning.sight import Flags, Sight, Spans
+from fullconv.scanning.sight.spans import Flags, Sight, Spans
 from fullconv.storage.sources import Fault, Region
 from fullconv.storage.sources.source import extent
 

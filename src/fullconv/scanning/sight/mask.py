@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 
 from fullconv.errors import InputError
-from fullconv.scanning.sight import Flags, Sight, Spans
+from fullconv.scanning.sight.spans import Flags, Sight, Spans
 from fullconv.storage.sources import Source
 
 PIECE = 1 << 20

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from fullconv.scanning.gaps import Gaps
-from fullconv.scanning.mask import Mask
+from fullconv.scanning.sight.gaps import Gaps
+from fullconv.scanning.sight.mask import Mask
 from fullconv.storage.maps.layout import Index, Layout
 from fullconv.storage.sources import Fault
 

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fullconv.errors import InputError, UsageError
-from fullconv.scanning.sight import Flags
+from fullconv.scanning.sight.spans import Flags
 from fullconv.storage.sources import ArraySource, Source, open_source
 from fullconv.storage.sources.source import slices
 

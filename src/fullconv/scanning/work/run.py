@@ -15,12 +15,12 @@ from fullconv.errors import FullconvError, IncompleteError, InputError
 from fullconv.evaluate.scoring import check_finite, is_out_of_memory, probabilities_of
 from fullconv.geometry import Box
 from fullconv.hosts.torch_fx.streaming.stream import Strip
-from fullconv.scanning.chunk import Chunk, empty
-from fullconv.scanning.gaps import Gaps, joined
 from fullconv.scanning.opening import Ready
-from fullconv.scanning.passes import Pass, boxes, macs_of_pass, passes, strips
-from fullconv.scanning.pixels import Feed
+from fullconv.scanning.sight.gaps import Gaps, joined
 from fullconv.scanning.summary import Standing, written
+from fullconv.scanning.work.chunk import Chunk, empty
+from fullconv.scanning.work.passes import Pass, boxes, macs_of_pass, passes, strips
+from fullconv.scanning.work.pixels import Feed
 from fullconv.storage.maps import MapWriter
 from fullconv.storage.maps.layout import Index
 from fullconv.storage.sources import Fault, Region
