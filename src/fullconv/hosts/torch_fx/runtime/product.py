@@ -30,7 +30,7 @@ class ProductConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, C, *cells)` to `(N, out, *cells)`."""
-        out, _, *taps = self.weight.shape
+        taps = self.weight.shape[2:]
         cells = [n - d * (k - 1) for n, k, d in zip(x.shape[2:], taps, self.dilation, strict=True)]
         count = x.shape[0] * prod(cells)
         # Several images of one window each are the one small map that convolutions are good at.
@@ -39,6 +39,13 @@ class ProductConv(nn.Module):
         if count > SMALL or crops or x.dtype != self.weight.dtype:
             y: Tensor = self.convolve(x, self.weight, self.bias, dilation=self.dilation)
             return y
+        return self.product(x)
+
+    def product(self, x: Tensor) -> Tensor:
+        """As `forward`, by a matrix product whatever the size: every patch is copied for it."""
+        taps = self.weight.shape[2:]
+        cells = [n - d * (k - 1) for n, k, d in zip(x.shape[2:], taps, self.dilation, strict=True)]
+        count = x.shape[0] * prod(cells)
         rows = x.movedim(1, -1).contiguous()  # (N, *space, C)
         first, *steps, last = rows.stride()
         spread = [d * s for d, s in zip(self.dilation, steps, strict=True)]

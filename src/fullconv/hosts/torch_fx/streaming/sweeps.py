@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import reduce
+from math import prod
 from typing import Any
 
 import torch
@@ -17,6 +18,9 @@ from fullconv.hosts.torch_fx.runtime.pools import taps
 from fullconv.hosts.torch_fx.streaming.worker import Places, Reading, Worker
 from fullconv.streams.places import Place
 from fullconv.streams.reach import Mirrored, Reach, Swept, outside
+
+PATCHES = 1024
+"""Cells whose patches are multiplied at a time, or those of one row."""
 
 Weights = Callable[[], tuple[Tensor, Tensor | None]]
 
@@ -159,8 +163,18 @@ def linear_module(node: fx.Node, reading: Reading) -> Worker:
     found = _linear(node, reading, *shape, lambda: (module.weight, module.bias))
 
     def run(pieces: Sequence[Tensor], places: Places, pads: Sequence[int]) -> Tensor:
-        y: Tensor = module(pieces[0])  # a product where the piece is small, as in one pass
-        return y
+        (x,) = pieces
+        if x.dtype != module.weight.dtype:
+            return found.run(pieces, places, pads)
+        # A convolution would put its weights in order for every strip anew.
+        rows = [place.stop - place.start for place in places]
+        each = max(1, PATCHES // (len(x) * prod(rows[1:])))
+        reach = module.dilation[0] * (kernel[0] - 1)
+        parts = [
+            module.product(x.narrow(2, first, min(each, rows[0] - first) + reach))
+            for first in range(0, rows[0], each)
+        ]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
 
     return replace(found, run=run)
 
