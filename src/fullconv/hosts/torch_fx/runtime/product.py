@@ -43,7 +43,7 @@ class ProductConv(nn.Module):
 
     def product(self, x: Tensor) -> Tensor:
         """As `forward`, by a matrix product whatever the size: every patch is copied for it."""
-        taps = self.weight.shape[2:]
+        out, _, *taps = self.weight.shape
         cells = [n - d * (k - 1) for n, k, d in zip(x.shape[2:], taps, self.dilation, strict=True)]
         count = x.shape[0] * prod(cells)
         rows = x.movedim(1, -1).contiguous()  # (N, *space, C)
