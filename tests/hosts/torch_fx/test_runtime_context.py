@@ -43,7 +43,7 @@ def test_the_boxes(kernel, dilation, extra):
             assert start == first_cell(cell, cells, kernel, dilation)
             assert start % dilation == cell % dilation
     if extra == 0:
-        assert found == [0] * cells
+        assert found == (0,) * cells
 
 
 def test_boxes_of_an_even_kernel_lean_to_the_end():

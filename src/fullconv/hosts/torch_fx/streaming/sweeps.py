@@ -12,15 +12,18 @@ import torch
 from torch import Tensor, fx, nn
 
 from fullconv.blueprint import Convolution, Pool
+from fullconv.errors import RefusedError
 from fullconv.geometry import Sweep
 from fullconv.hosts.torch_fx import runtime
 from fullconv.hosts.torch_fx.runtime.pools import taps
-from fullconv.hosts.torch_fx.streaming.worker import Places, Reading, Worker
+from fullconv.hosts.torch_fx.streaming.worker import Places, Reading, Worker, evaluated
 from fullconv.streams.places import Place
 from fullconv.streams.reach import Mirrored, Reach, Swept, outside
 
 PATCHES = 1024
 """Cells whose patches are multiplied at a time, or those of one row."""
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 Weights = Callable[[], tuple[Tensor, Tensor | None]]
 
@@ -30,6 +33,8 @@ def convolution(node: fx.Node, op: Convolution, reading: Reading) -> Worker:
     maps = reading.map_inputs(node)
     if node.op == "call_module":
         module: Any = reading.tree.get_submodule(str(node.target))
+        if type(module) not in CONVOLUTIONS:
+            return _somebodys(node, op, reading)
 
         def weights() -> tuple[Tensor, Tensor | None]:
             return module.weight, module.bias
@@ -40,6 +45,15 @@ def convolution(node: fx.Node, op: Convolution, reading: Reading) -> Worker:
             return weight, bias
 
     return convolved(maps, op, weights)
+
+
+def _somebodys(node: fx.Node, op: Convolution, reading: Reading) -> Worker:
+    """A convolution that somebody has described: run as it is, which takes that it pads nothing."""
+    if any(sweep.pads for sweep in op.sweeps):
+        raise RefusedError(
+            "it is somebody's own convolution and pads; how to run it without is not known."
+        )
+    return Worker(evaluated(node, reading), reading.map_inputs(node), _swept(op.sweeps))
 
 
 def convolved(maps: tuple[fx.Node, ...], op: Convolution, weights: Weights) -> Worker:
