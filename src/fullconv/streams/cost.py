@@ -44,10 +44,7 @@ def cost(schedule: Schedule, band: Band, images: int = 1) -> Cost:
     """The cost of a band, with `images` images in the batch."""
     course, readers = schedule.course, schedule.course.readers()
     area = {s.name: _width(band, s.name) * s.cell * images for s in course.stages}
-    frees: dict[str, list[str]] = {}
-    for name, known in readers.items():
-        if known and name not in course.answers:
-            frees.setdefault(known[-1].name, []).append(name)
+    frees = course.read_last()
     kept = dict.fromkeys(course.by_name, 0)
     rows = dict.fromkeys(course.by_name, 0)
     most = 0

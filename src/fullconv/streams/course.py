@@ -85,6 +85,14 @@ class Course:
                 table[name].append(stage)
         return {name: tuple(stages) for name, stages in table.items()}
 
+    def read_last(self) -> dict[str, tuple[str, ...]]:
+        """For every stage the maps that it is the last to need; answers are not among them."""
+        table: dict[str, list[str]] = {}
+        for name, readers in self.readers().items():
+            if readers and name not in self.answers:
+                table.setdefault(readers[-1].name, []).append(name)
+        return {name: tuple(maps) for name, maps in table.items()}
+
     def cells(self, size: Cells) -> dict[str, Cells]:
         """Cells per axis of every stage on an image of `size` px."""
         found: dict[str, Cells] = {self.image.name: tuple(size)}

@@ -59,7 +59,7 @@ def streamed(fcn: FCN) -> Streamed:
     values, macs = probe.at_the_window(fcn)
     maps = probe.depending(graph)
     fixed = probe.fixed(fcn, maps)
-    reading = Reading(fcn, len(fcn.window), fcn.plan.channels, fixed, maps, values)
+    reading = Reading(fcn, len(fcn.window), fixed, maps, values)
     building = _Building(fcn, reading, macs, Aliases(graph, fcn, values))
     inner = vectors.inner_nodes(graph, maps)
     refusals: list[RefusedError] = []

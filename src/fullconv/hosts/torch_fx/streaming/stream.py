@@ -42,7 +42,6 @@ class Stream:
         self, network: Streamed, schedule: Schedule, band: Band, *, images: int = 1
     ) -> None:
         self._network, self._schedule, self._band = network, schedule, band
-        self._images = images
         self._course = network.course
         self._readers = self._course.readers()
         self._parts: dict[str, list[Part]] = {}
@@ -51,10 +50,8 @@ class Stream:
             for name in network.workers
             if name in self._course.by_name
         }
-        self._read_last: dict[str, list[str]] = {}
-        for name, readers in self._readers.items():
-            if readers and name not in self._course.answers:
-                self._read_last.setdefault(readers[-1].name, []).append(name)
+        self._read_last = self._course.read_last()
+        self._samples = {name: network.sample(name, images) for name in self._course.by_name}
 
     def run(
         self, read: Read, start: int = 0, stop: int | None = None
@@ -104,7 +101,7 @@ class Stream:
                 [place.wanted for place in where],
                 cells[name],
                 worker.fill,
-                self._network.sample(name, self._images),
+                self._samples[name],
             )
             for name in self._network.sources[stage.name]
         ]

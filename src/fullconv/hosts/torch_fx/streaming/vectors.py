@@ -10,7 +10,7 @@ from torch import Tensor, fx
 from fullconv.errors import RefusedError
 from fullconv.hosts.torch_fx import runtime
 from fullconv.hosts.torch_fx.streaming.inplace import on_its_own
-from fullconv.hosts.torch_fx.streaming.worker import Places, Reading, Worker
+from fullconv.hosts.torch_fx.streaming.worker import Places, Reading, Worker, called
 
 
 def inner_nodes(graph: fx.Graph, maps: frozenset[fx.Node]) -> frozenset[fx.Node]:
@@ -52,12 +52,7 @@ def from_vectors(node: fx.Node, reading: Reading) -> Worker:
     def run(pieces: Sequence[Tensor], places: Places, pads: Sequence[int]) -> Tensor:
         known: dict[Any, Any] = dict(zip(maps, pieces, strict=True))
         for n in inner:
-            target, keywords = targets[n]
-            args, kwargs = fx.map_arg(
-                (n.args, keywords), lambda m: known[m] if m in known else reading.fixed[m]
-            )
-            call = target if n.op != "call_method" else getattr(args[0], target)
-            known[n] = call(*(args if n.op != "call_method" else args[1:]), **kwargs)
+            known[n] = called(n, *targets[n], known, reading)
         return runtime.from_vectors(known[last], known[like])
 
     return Worker(run, maps, reading.same())  # type: ignore[arg-type]

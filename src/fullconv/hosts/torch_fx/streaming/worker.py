@@ -57,7 +57,6 @@ class Reading:
 
     tree: nn.Module
     dims: int
-    channels: int
     fixed: Mapping[fx.Node, Any]
     maps: frozenset[fx.Node]
     values: Mapping[fx.Node, Any] = field(default_factory=dict)
@@ -94,16 +93,25 @@ def evaluated(node: fx.Node, reading: Reading, *, in_place: bool = False) -> Run
 
     def run(pieces: Sequence[Tensor], places: Places, pads: Sequence[int]) -> Tensor:
         known = dict(zip(maps, pieces, strict=True))
-
-        def resolve(n: fx.Node) -> Any:
-            return known[n] if n in known else reading.fixed[n]
-
-        args, kwargs = fx.map_arg((node.args, keywords), resolve)
-        if node.op == "call_method":
-            return getattr(args[0], str(target))(*args[1:], **kwargs)  # type: ignore[no-any-return]
-        return target(*args, **kwargs)  # type: ignore[no-any-return]
+        return called(node, target, keywords, known, reading)  # type: ignore[no-any-return]
 
     return run
+
+
+def called(
+    node: fx.Node,
+    target: Any,
+    keywords: Mapping[str, Any],
+    known: Mapping[fx.Node, Any],
+    reading: Reading,
+) -> Any:
+    """What `target` gives in the place of a node, of values that are `known` and of fixed ones."""
+    args, kwargs = fx.map_arg(
+        (node.args, dict(keywords)), lambda n: known[n] if n in known else reading.fixed[n]
+    )
+    if node.op == "call_method":
+        return getattr(args[0], str(target))(*args[1:], **kwargs)
+    return target(*args, **kwargs)
 
 
 def cell_by_cell(node: fx.Node, reading: Reading, *, fresh: bool = False) -> Worker:
